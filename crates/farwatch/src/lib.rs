@@ -1,0 +1,1 @@
+//! The one binary: farwatch serve and the CLI.

@@ -1,0 +1,2 @@
+//! The `farwatch` binary.
+fn main() {}

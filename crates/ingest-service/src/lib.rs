@@ -1,0 +1,1 @@
+//! Authenticate, decode, check, limit, columnise, commit, ack.

@@ -1,0 +1,1 @@
+//! PromQL: parsing and streaming evaluation over a SeriesSource; no I/O.

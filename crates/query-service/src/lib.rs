@@ -1,0 +1,1 @@
+//! Prometheus HTTP API over segments and the live tail.

@@ -1,0 +1,1 @@
+//! Object keys, buckets, group commit and snapshots.

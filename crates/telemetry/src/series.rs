@@ -1,0 +1,76 @@
+//! A series: its labels, a hash computed once, and its cached place in the storage order.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::Labels;
+
+/// A label set as it travels from a request to a segment: shared, hashed once.
+///
+/// Writers that see the same series again and again keep its `Arc<Series>`, and by [`assign_ranks`] give it a rank, so
+/// that putting a batch in storage order compares integers instead of label sets.
+pub struct Series {
+    labels: Labels,
+    hash: u64,
+    /// `epoch << 32 | rank`; epoch 0 means that no rank was given.
+    rank: AtomicU64,
+}
+
+/// Ranks of different calls of [`assign_ranks`] say nothing about each other; the epoch keeps them apart.
+static NEXT_EPOCH: AtomicU32 = AtomicU32::new(1);
+
+impl Series {
+    /// A series without a rank.
+    #[must_use]
+    pub fn new(labels: Labels) -> Self {
+        let hash = labels.hash64();
+        Self { labels, hash, rank: AtomicU64::new(0) }
+    }
+
+    /// The labels.
+    #[must_use]
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// [`Labels::hash64`] of the labels: for look-up, not for integrity.
+    #[must_use]
+    pub fn hash64(&self) -> u64 {
+        self.hash
+    }
+
+    /// The rank as `(epoch, rank)`. Only ranks of the same epoch, and never of epoch 0, compare.
+    #[must_use]
+    pub(crate) fn rank(&self) -> (u32, u32) {
+        let packed = self.rank.load(Ordering::Relaxed);
+        ((packed >> 32) as u32, packed as u32)
+    }
+}
+
+/// Gives every series its place in `sorted`, which must be in strictly ascending label order, as a rank of a new epoch.
+pub fn assign_ranks(sorted: &[Arc<Series>]) {
+    debug_assert!(sorted.windows(2).all(|pair| pair[0].labels < pair[1].labels));
+    let mut epoch = NEXT_EPOCH.fetch_add(1, Ordering::Relaxed);
+    while epoch == 0 {
+        // The counter went round: epoch 0 stays reserved for "no rank".
+        epoch = NEXT_EPOCH.fetch_add(1, Ordering::Relaxed);
+    }
+    for (rank, series) in (0_u32..=u32::MAX).zip(sorted) {
+        series.rank.store(u64::from(epoch) << 32 | u64::from(rank), Ordering::Relaxed);
+    }
+}
+
+impl PartialEq for Series {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.labels == other.labels
+    }
+}
+
+impl Eq for Series {}
+
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.labels, f)
+    }
+}

@@ -1,0 +1,1 @@
+//! API keys, scopes, the tenant directory and limits.

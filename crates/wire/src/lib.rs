@@ -1,0 +1,1 @@
+//! Codecs from remote write and OTLP to the data model; pure, bounded, fuzzed.

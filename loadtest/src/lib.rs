@@ -1,0 +1,1 @@
+//! Load generator with verification, drills and benchmarks, on public APIs only.

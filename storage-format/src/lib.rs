@@ -1,0 +1,1 @@
+//! Segment bytes to columns and back; no I/O, no clock.
