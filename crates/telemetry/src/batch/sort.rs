@@ -136,7 +136,7 @@ impl<'a, R, F: Fn(&'a R) -> &'a Arc<Series>> Groups<'a, R, F> {
     }
 }
 
-fn least<'a>(candidates: [Option<&'a Arc<Series>>; 3]) -> Option<&'a Arc<Series>> {
+fn least(candidates: [Option<&Arc<Series>>; 3]) -> Option<&Arc<Series>> {
     candidates
         .into_iter()
         .flatten()
