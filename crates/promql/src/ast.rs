@@ -1,0 +1,5 @@
+//! The parsed query.
+
+/// A parsed, type-checked query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expr {}
