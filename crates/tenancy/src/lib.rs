@@ -1,1 +1,31 @@
-//! API keys, scopes, the tenant directory and limits.
+//! Who a request belongs to and how much it may do. Pure: no I/O, no runtime; time and randomness are arguments.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`key`] | API keys: generating, parsing, hashing |
+//! | [`credential`] | the API key in an `Authorization` header |
+//! | [`scope`] | what a key allows |
+//! | [`tenant`] | a tenant as the data plane sees it, with its limits |
+//! | [`directory`] | the signed, versioned document of all tenants and key hashes |
+//! | [`access`] | the directory in force, kept fresh while requests are authorised against it |
+//! | [`limiter`] | the limits of one tenant in one process, enforced |
+
+pub mod access;
+pub mod credential;
+pub mod directory;
+pub mod key;
+pub mod limiter;
+pub mod limits;
+pub mod scope;
+pub mod tenant;
+
+pub use access::{Access, AccessError, OfferOutcome};
+pub use credential::CredentialError;
+pub use directory::{
+    AuthError, Directory, DirectoryDocument, DirectoryError, DirectorySigner, DirectoryVerifier, KeyEntry,
+    Principal, TenantEntry,
+};
+pub use key::{ApiKey, ApiKeyError, KeyHash, KeyId};
+pub use limiter::{Denied, LimitName, QueryPermit, TenantLimiter};
+pub use scope::{Scope, Scopes};
+pub use tenant::{Limits, Tenant};

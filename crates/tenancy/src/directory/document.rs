@@ -1,0 +1,203 @@
+//! The document's payload, and how it becomes a [`Directory`].
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use telemetry::{TenantId, TenantIdError};
+
+use super::{Directory, DirectorySigner, KeyRecord};
+use crate::key::{KeyHash, KeyId};
+use crate::limits::{MAX_DIRECTORY_BYTES, MAX_KEYS_PER_TENANT, MAX_RATE, MAX_RETENTION_DAYS, MAX_TENANTS};
+use crate::scope::Scope;
+use crate::tenant::{Limits, Tenant};
+
+/// The payload as the publisher writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryDocument {
+    /// Grows with every change, whatever changes.
+    pub version: u64,
+    /// Milliseconds since the Unix epoch by the publisher's clock; for people, nothing depends on it.
+    pub issued_at_ms: i64,
+    /// The tenants; at most [`MAX_TENANTS`], with different ids.
+    pub tenants: Vec<TenantEntry>,
+}
+
+/// One tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantEntry {
+    /// A [`TenantId`].
+    pub id: String,
+    /// The shard that the tenant's writes go to.
+    #[serde(default)]
+    pub shard: u32,
+    /// 1 to [`MAX_RETENTION_DAYS`].
+    pub retention_days: u32,
+    /// What the tenant may do.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The tenant's keys; at most [`MAX_KEYS_PER_TENANT`], with ids that differ from all others of the document.
+    #[serde(default)]
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyEntry {
+    /// [`KeyId`] as text.
+    pub id: String,
+    /// [`KeyHash::to_hex`].
+    pub sha256: String,
+    /// What the key allows.
+    pub scopes: Vec<Scope>,
+    /// From when on the key is refused, in milliseconds since the Unix epoch; never when left out.
+    #[serde(default)]
+    pub expires_at_ms: Option<i64>,
+    /// Refused from now on, whatever the clock says; the time is for people.
+    #[serde(default)]
+    pub revoked_at_ms: Option<i64>,
+}
+
+/// What is wrong with a published directory. The last good one keeps serving.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// Over [`MAX_DIRECTORY_BYTES`].
+    #[error("the directory has {0} bytes, more than the {MAX_DIRECTORY_BYTES} allowed")]
+    TooLarge(usize),
+    /// The first line is not one of this format.
+    #[error("the directory does not begin with 'farwatch-directory 1 SIGNATURE'")]
+    Header,
+    /// Not signed by the publisher.
+    #[error("the directory's signature is not the publisher's")]
+    Signature,
+    /// Not JSON of the expected shape.
+    #[error("the directory's payload cannot be read")]
+    Payload(#[source] serde_json::Error),
+    /// Too many of something.
+    #[error("the directory has {found} {what}, more than the {allowed} allowed")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        allowed: usize,
+    },
+    /// A tenant's id is none.
+    #[error("the directory names a tenant {id:?}, which is no tenant id")]
+    TenantId {
+        /// What is in the id's place.
+        id: String,
+        /// What is wrong with it.
+        source: TenantIdError,
+    },
+    /// The same id twice.
+    #[error("the directory has two {what}s with the id {id}")]
+    Duplicate {
+        /// `tenant` or `key`.
+        what: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// A field of a tenant is out of its range.
+    #[error("tenant {tenant} of the directory has a bad {what}")]
+    Tenant {
+        /// The tenant.
+        tenant: String,
+        /// The field.
+        what: &'static str,
+    },
+    /// The document is older than the one in force.
+    #[error("the directory has version {offered}, and version {current} is in force")]
+    Rollback {
+        /// The version offered.
+        offered: u64,
+        /// The version in force.
+        current: u64,
+    },
+}
+
+impl DirectoryDocument {
+    /// The document as it is published: checked, and signed by `signer`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when readers would refuse it.
+    pub fn publish(&self, signer: &DirectorySigner) -> Result<Vec<u8>, DirectoryError> {
+        self.clone().into_directory()?;
+        let json = serde_json::to_vec(self).map_err(DirectoryError::Payload)?;
+        let published = signer.sign(&json);
+        if published.len() > MAX_DIRECTORY_BYTES {
+            return Err(DirectoryError::TooLarge(published.len()));
+        }
+        Ok(published)
+    }
+
+    pub(super) fn parse(json: &[u8]) -> Result<Self, DirectoryError> {
+        serde_json::from_slice(json).map_err(DirectoryError::Payload)
+    }
+
+    pub(super) fn into_directory(self) -> Result<Directory, DirectoryError> {
+        at_most("tenants", self.tenants.len(), MAX_TENANTS)?;
+        let mut tenants = HashMap::with_capacity(self.tenants.len());
+        let mut keys = HashMap::with_capacity(self.tenants.iter().map(|tenant| tenant.keys.len()).sum());
+        for entry in self.tenants {
+            let key_entries = &entry.keys;
+            at_most("keys of one tenant", key_entries.len(), MAX_KEYS_PER_TENANT)?;
+            let tenant = Arc::new(entry.to_tenant()?);
+            for key in key_entries {
+                let (id, record) = key.to_record(&tenant)?;
+                match keys.entry(id) {
+                    Entry::Occupied(_) => {
+                        return Err(DirectoryError::Duplicate { what: "key", id: id.to_string() });
+                    }
+                    Entry::Vacant(place) => place.insert(record),
+                };
+            }
+            if let Some(previous) = tenants.insert(tenant.id.clone(), tenant) {
+                return Err(DirectoryError::Duplicate { what: "tenant", id: previous.id.to_string() });
+            }
+        }
+        Ok(Directory { version: self.version, issued_at_ms: self.issued_at_ms, tenants, keys })
+    }
+}
+
+impl TenantEntry {
+    fn to_tenant(&self) -> Result<Tenant, DirectoryError> {
+        let id = TenantId::new(&self.id)
+            .map_err(|source| DirectoryError::TenantId { id: self.id.clone(), source })?;
+        let bad = |what| Err(DirectoryError::Tenant { tenant: self.id.clone(), what });
+        if !(1..=MAX_RETENTION_DAYS).contains(&self.retention_days) {
+            return bad("retention_days");
+        }
+        // Zero is a valid rate: it stops a tenant without taking its keys away.
+        if self.limits.samples_per_second.is_some_and(|rate| rate > MAX_RATE) {
+            return bad("limits.samples_per_second");
+        }
+        if !(1..=MAX_RATE).contains(&self.limits.samples_burst) {
+            return bad("limits.samples_burst");
+        }
+        let limits = self.limits.clone();
+        Ok(Tenant { id, shard: self.shard, retention_days: self.retention_days, limits })
+    }
+}
+
+impl KeyEntry {
+    fn to_record(&self, tenant: &Arc<Tenant>) -> Result<(KeyId, KeyRecord), DirectoryError> {
+        let bad = |what| DirectoryError::Tenant { tenant: tenant.id.to_string(), what };
+        let id = KeyId::parse(&self.id).ok_or_else(|| bad("key id"))?;
+        let hash = KeyHash::from_hex(&self.sha256).ok_or_else(|| bad("key sha256"))?;
+        let record = KeyRecord {
+            hash,
+            tenant: Arc::clone(tenant),
+            scopes: self.scopes.iter().copied().collect(),
+            expires_at_ms: self.expires_at_ms,
+            revoked: self.revoked_at_ms.is_some(),
+        };
+        Ok((id, record))
+    }
+}
+
+fn at_most(what: &'static str, found: usize, allowed: usize) -> Result<(), DirectoryError> {
+    if found > allowed { Err(DirectoryError::TooMany { what, found, allowed }) } else { Ok(()) }
+}

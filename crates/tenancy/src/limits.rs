@@ -1,0 +1,20 @@
+//! Bounds of this crate. (What a tenant may do is in [`crate::tenant`].)
+
+/// Longest `Authorization` header value looked at, in bytes. A key has 64; Basic adds a user name and Base64.
+pub const MAX_AUTHORIZATION_BYTES: usize = 1024;
+
+/// Largest directory document, in bytes. A key takes about 250, so this holds some 250,000 keys, far above a cell's.
+pub const MAX_DIRECTORY_BYTES: usize = 64 << 20;
+
+/// Most tenants of a directory: what one cell is planned for, with room to spare.
+pub const MAX_TENANTS: usize = 100_000;
+
+/// Most keys of one tenant, revoked ones included until the publisher drops them.
+pub const MAX_KEYS_PER_TENANT: usize = 10_000;
+
+/// Highest enforceable rate and burst, in samples. At 10⁸ a second a sample is 10 ns, where the limiter's resolution of
+/// 1 ns is a rounding error of up to 10 %; nobody sends that to one process.
+pub const MAX_RATE: u32 = 100_000_000;
+
+/// Longest retention, in days: a hundred years keeps every time computation far from overflow.
+pub const MAX_RETENTION_DAYS: u32 = 36_500;
