@@ -61,6 +61,23 @@ pub fn assign_ranks(sorted: &[Arc<Series>]) {
     }
 }
 
+/// Puts `series`, whose label sets all differ, in label order and gives each its rank in it ([`assign_ranks`]).
+///
+/// Those that the last call ranked are put in order by their ranks, so that with few new ones among many this costs one
+/// comparison of labels a series.
+pub fn rank(mut series: Vec<Arc<Series>>) {
+    let latest = series.iter().map(|one| one.rank().0).max().unwrap_or_default();
+    // Those of the latest epoch first, in their order; then the others in theirs: two runs, which a stable sort merges.
+    series.sort_by_cached_key(|one| {
+        let (epoch, rank) = one.rank();
+        (epoch != latest || epoch == 0, rank)
+    });
+    let ranked = series.partition_point(|one| one.rank().0 == latest && latest != 0);
+    series[ranked..].sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    assign_ranks(&series);
+}
+
 impl PartialEq for Series {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.labels == other.labels
@@ -72,5 +89,35 @@ impl Eq for Series {}
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.labels, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: u32) -> Arc<Series> {
+        let name = format!("metric_{name:03}");
+        Arc::new(Series::new(Labels::from_pairs([("__name__", name)]).unwrap()))
+    }
+
+    #[test]
+    fn ranks_follow_label_order_however_many_are_new() {
+        let mut all: Vec<Arc<Series>> = Vec::new();
+        for round in 0..5 {
+            // Each round puts new series between, before and after the old ones.
+            all.extend(
+                (0..20).map(|i| series((i * 37 + round * 11 + 5) % 100 + 100 * (round % 2) + 200 * round)),
+            );
+            all.sort_by(|a, b| a.labels.cmp(&b.labels));
+            all.dedup();
+            let mut shuffled = all.clone();
+            shuffled.rotate_left(all.len() / 3);
+            rank(shuffled);
+            let epoch = all[0].rank().0;
+            let ranks: Vec<(u32, u32)> = all.iter().map(|one| one.rank()).collect();
+            assert_eq!(ranks, (0..all.len() as u32).map(|rank| (epoch, rank)).collect::<Vec<_>>());
+        }
+        rank(Vec::new());
     }
 }
