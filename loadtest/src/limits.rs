@@ -1,0 +1,41 @@
+//! What the tool bounds, and why.
+
+use std::time::Duration;
+
+/// Most bytes of encoded payloads that are held at a time, since they are all made before the clock starts.
+pub const PAYLOADS_BYTES_MAX: usize = 4 << 30;
+
+/// Most series a workload may have: each costs about 0.5 KB here.
+pub const SERIES_MAX: usize = 5_000_000;
+
+/// Most bytes of a response that are read. A window of a verification is a few MB.
+pub const RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// Samples that one verification query asks for at most (unless a single instant holds more), far below the
+/// limits that servers put on a query.
+pub const VERIFY_SAMPLES_PER_QUERY: usize = 100_000;
+
+/// Findings that are listed in full; the others are only counted.
+pub const FINDINGS_LISTED_MAX: usize = 20;
+
+/// How long one request may take before it counts as an error.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a server may take from its start until it is ready.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at a server that is starting: start-to-ready is exact to about this.
+pub const READY_POLL: Duration = Duration::from_millis(1);
+
+/// Pause between two polls for a sample, so that polling itself does not take a core from the server.
+/// Visibility is exact to about this and one query.
+pub const VISIBLE_POLL: Duration = Duration::from_millis(1);
+
+/// A server is at rest when it uses less than this share of one core for a [`SETTLE_WINDOW`].
+pub const SETTLED_CPU_SHARE: f64 = 0.05;
+
+/// See [`SETTLED_CPU_SHARE`].
+pub const SETTLE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Least time between two lines of progress.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
