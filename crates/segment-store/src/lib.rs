@@ -6,7 +6,11 @@ pub mod commit;
 pub mod key;
 pub mod seed;
 pub mod tail;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use bucket::counted::{Counted, RequestCounts};
+pub use bucket::local::LocalBucket;
 pub use bucket::{
     Bucket, BucketError, Etag, GetRange, ListPage, ListedObject, Object, ObjectMeta, Operation, PutCondition,
     PutId, PutOutcome,

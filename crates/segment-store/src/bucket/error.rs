@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::GetRange;
+
 /// What was asked of a bucket. Also the label under which requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
@@ -118,6 +120,10 @@ impl BucketError {
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self::Invalid { operation, key: key.to_owned(), source: source.into() }
+    }
+
+    pub(crate) fn range_not_satisfiable(key: &str, range: &GetRange, len: u64) -> Self {
+        Self::invalid(Operation::Get, key, format!("an object of {len} bytes has nothing at {range:?}"))
     }
 
     /// Whether the same request may succeed when it is made again.

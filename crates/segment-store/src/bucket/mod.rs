@@ -17,7 +17,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub mod counted;
 mod error;
+pub mod local;
+
 pub use error::{BucketError, Operation, PutOutcome};
 
 /// An object store, or the part of one under a prefix. Keys are relative to it; see [`check_key`] for what a key may be.
@@ -147,6 +150,18 @@ pub enum GetRange {
     Range(Range<u64>),
     /// The last so many bytes, or all when there are less.
     Suffix(u64),
+}
+
+impl GetRange {
+    /// The bytes that are meant in an object of `len` bytes, or `None` where there is no byte to give (HTTP's 416).
+    #[must_use]
+    pub fn resolve(&self, len: u64) -> Option<Range<u64>> {
+        match self {
+            Self::Full => Some(0..len),
+            Self::Range(range) => (range.start < range.end.min(len)).then(|| range.start..range.end.min(len)),
+            Self::Suffix(bytes) => (*bytes > 0 && len > 0).then(|| len.saturating_sub(*bytes)..len),
+        }
+    }
 }
 
 /// Bytes of an object, and of which object.

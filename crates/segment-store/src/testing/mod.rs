@@ -1,0 +1,14 @@
+//! What tests of this crate and of those above it stand on: a bucket in memory, buckets that fail and delay, a simulated
+//! clock, and the conformance suite that every [`Bucket`](crate::Bucket) passes. Compiled with the feature `testing` only.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing check ends the test")]
+
+pub mod conformance;
+mod delayed;
+mod faulty;
+mod memory;
+mod sim_clock;
+
+pub use delayed::Delayed;
+pub use faulty::{Faults, Faulty};
+pub use memory::MemoryBucket;
+pub use sim_clock::SimClock;
