@@ -7,10 +7,15 @@
 
 pub mod ast;
 mod error;
+pub mod functions;
+mod lexer;
 pub mod limits;
 pub mod matcher;
+mod number;
 mod output;
+mod parser;
 mod plan;
+mod printer;
 mod source;
 
 pub use ast::Expr;
@@ -28,7 +33,7 @@ pub use source::{SelectedSeries, Selection, SeriesSamples, SeriesSource, SourceE
 /// # Errors
 /// [`ParseError`] in Prometheus's wording, with its position.
 pub fn parse(query: &str) -> Result<Expr, ParseError> {
-    Err(ParseError { line: 1, column: 1, message: format!("not supported yet: {query}"), span: (0, 0) })
+    parser::parse(query)
 }
 
 /// Parses a series selector such as `up{job="a"}`, as the `match[]` parameters of Prometheus's HTTP API hold it.
@@ -36,7 +41,23 @@ pub fn parse(query: &str) -> Result<Expr, ParseError> {
 /// # Errors
 /// [`ParseError`], also for a selector that would select every series.
 pub fn parse_matchers(selector: &str) -> Result<Vec<Matcher>, ParseError> {
-    parse(selector).map(|_| Vec::new())
+    parser::parse_matchers(selector)
+}
+
+/// Milliseconds of a duration as PromQL writes it (`1h30m`, `0`).
+///
+/// # Errors
+/// Prometheus's text, which names the duration.
+pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
+    parser::parse_duration_ms(text)
+}
+
+/// The query in its canonical form, over several lines where it is long.
+///
+/// # Errors
+/// [`ParseError`] as [`parse`].
+pub fn format_query(query: &str) -> Result<String, ParseError> {
+    parse(query).map(|expr| printer::pretty(expr.root()))
 }
 
 /// Evaluates a plan over the series of `source`.
