@@ -1,1 +1,15 @@
-//! The one binary: farwatch serve and the CLI.
+//! The one binary: `farwatch serve`, which runs everything in one process, and the command line around it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`config`] | settings, from flags, environment and file |
+//! | [`serve`] | the server: puts the services together and runs them |
+//! | [`commands`] | everything that does one thing and ends |
+//! | [`bucket`] | opens the object store that an address names |
+
+pub mod bucket;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod serve;

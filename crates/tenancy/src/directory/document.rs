@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use telemetry::{TenantId, TenantIdError};
 
-use super::{Directory, DirectorySigner, KeyRecord};
+use super::signature::verified_payload;
+use super::{Directory, DirectorySigner, DirectoryVerifier, KeyRecord};
 use crate::key::{KeyHash, KeyId};
 use crate::limits::{MAX_DIRECTORY_BYTES, MAX_KEYS_PER_TENANT, MAX_RATE, MAX_RETENTION_DAYS, MAX_TENANTS};
 use crate::scope::Scope;
@@ -131,6 +132,14 @@ impl DirectoryDocument {
             return Err(DirectoryError::TooLarge(published.len()));
         }
         Ok(published)
+    }
+
+    /// Reads what [`DirectoryDocument::publish`] wrote, for who is to publish the next version of it.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when it cannot be trusted or read.
+    pub fn open(published: &[u8], verifier: &DirectoryVerifier) -> Result<Self, DirectoryError> {
+        Self::parse(verified_payload(published, verifier)?)
     }
 
     pub(super) fn parse(json: &[u8]) -> Result<Self, DirectoryError> {

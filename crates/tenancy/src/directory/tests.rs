@@ -140,6 +140,15 @@ fn a_signed_payload_that_is_no_directory_is_an_error() {
 }
 
 #[test]
+fn a_published_document_can_be_opened_to_be_changed() {
+    let signer = DirectorySigner::generate(&mut rng());
+    let published = document(vec![]).publish(&signer).unwrap();
+    assert_eq!(DirectoryDocument::open(&published, &signer.verifier()).unwrap(), document(vec![]));
+    let other = DirectorySigner::from_seed(&[9; 32]).verifier();
+    assert!(matches!(DirectoryDocument::open(&published, &other), Err(DirectoryError::Signature)));
+}
+
+#[test]
 fn fields_of_later_publishers_are_ignored() {
     let signer = DirectorySigner::generate(&mut rng());
     let json =

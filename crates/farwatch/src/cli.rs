@@ -1,0 +1,185 @@
+//! The command line. Parsing only checks what can be checked without doing anything.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::config;
+
+/// Hosted observability on object storage: metrics in by remote write and OTLP, PromQL out.
+#[derive(Debug, Parser)]
+#[command(name = "farwatch", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run Farwatch: take writes and answer queries
+    Serve(ServeArgs),
+    /// Ask a running Farwatch a PromQL question and show the answer here
+    Query(QueryArgs),
+    /// Look into segments, the objects that hold telemetry
+    #[command(subcommand)]
+    Segment(SegmentCommand),
+    /// Tell what can be configured
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Flags of `farwatch serve`: every setting of [`config`], and the file to read the others from.
+#[derive(Debug)]
+pub struct ServeArgs {
+    /// The file that `--config` names.
+    pub config_file: Option<PathBuf>,
+    /// What was given, as (setting's field name, text).
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// The flag that names the configuration file.
+const CONFIG_FLAG: &str = "config";
+
+impl Args for ServeArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let file = Arg::new(CONFIG_FLAG)
+            .long(CONFIG_FLAG)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help(format!("TOML file with settings [env: {}]", config::FILE_VARIABLE));
+        config::settings().fold(command.arg(file), |command, setting| {
+            let mut help = format!("{} [env: {}]", setting.doc_text(), setting.variable());
+            if !setting.default.is_empty() {
+                help.push_str(&format!(" [default: {}]", setting.default));
+            }
+            command.arg(
+                Arg::new(setting.field)
+                    .long(setting.name())
+                    .value_name(setting.value_name)
+                    .action(ArgAction::Set)
+                    .help(help),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for ServeArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = config::settings()
+            .filter_map(|setting| {
+                matches.get_one::<String>(setting.field).map(|text| (setting.field, text.clone()))
+            })
+            .collect();
+        Ok(Self { config_file: matches.get_one::<PathBuf>(CONFIG_FLAG).cloned(), flags })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Arguments of `farwatch query`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// The question, in PromQL
+    pub promql: String,
+    /// Where Farwatch, or any server with Prometheus's HTTP API, is
+    #[arg(long, env = "FARWATCH_URL", default_value = "http://127.0.0.1:9600")]
+    pub url: String,
+    /// API key to ask with
+    #[arg(long, env = "FARWATCH_KEY", hide_env_values = true, conflicts_with = "key_file")]
+    pub key: Option<String>,
+    /// File that holds the API key
+    #[arg(long, value_name = "FILE", env = "FARWATCH_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Ask for this long up to the end, and draw the answer
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "start")]
+    pub range: Option<std::time::Duration>,
+    /// Ask from this time on, and draw the answer: RFC 3339 or Unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<String>,
+    /// Ask for this time, or up to it: RFC 3339 or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<String>,
+    /// Time between two points of the answer [default: as fits the terminal]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub step: Option<std::time::Duration>,
+    /// Print the server's answer as it came
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with a segment.
+#[derive(Debug, Subcommand)]
+pub enum SegmentCommand {
+    /// Print what a segment holds: its partitions, their tenants, times, counts and sizes
+    Inspect(SegmentArgs),
+    /// Check every checksum and decode every partition of a segment; exits with 1 when something is wrong
+    Verify(SegmentArgs),
+}
+
+/// Which segment.
+#[derive(Debug, Args)]
+pub struct SegmentArgs {
+    /// Path of a file; with --bucket, an object's key
+    pub segment: String,
+    /// Bucket that holds the object: file://DIR or s3://NAME[/PREFIX]
+    #[arg(long, value_name = "URL", env = "FARWATCH_BUCKET")]
+    pub bucket: Option<String>,
+    /// Endpoint of an S3 server that is not Amazon's
+    #[arg(long, value_name = "URL", env = "FARWATCH_S3_ENDPOINT")]
+    pub s3_endpoint: Option<String>,
+}
+
+/// What to tell about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the reference of every setting, as Markdown
+    Reference,
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    <std::time::Duration as config::value::SettingValue>::parse(text)
+        .map_err(|expected| format!("must be {expected}"))
+}
+
+/// Checks that the definition holds together; for tests.
+pub fn debug_assert() {
+    Cli::command().debug_assert();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        debug_assert();
+    }
+
+    #[test]
+    fn serve_has_a_flag_for_every_setting() {
+        for setting in config::settings() {
+            let arguments = ["farwatch", "serve", &format!("--{}", setting.name()), "text"];
+            let Command::Serve(serve) = Cli::try_parse_from(arguments).unwrap().command else {
+                panic!("not serve");
+            };
+            assert_eq!(serve.flags, [(setting.field, "text".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn help_hides_the_key() {
+        let mut command = Cli::command();
+        let query = command.find_subcommand_mut("query").unwrap();
+        let help = query.render_long_help().to_string();
+        assert!(help.contains("FARWATCH_KEY") && !help.contains("FARWATCH_KEY="), "{help}");
+    }
+}

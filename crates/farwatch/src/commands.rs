@@ -1,0 +1,19 @@
+//! The commands other than `serve`: they do one thing and end.
+
+pub mod query;
+pub mod segment;
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// An error with all its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let _ = write!(text, ": {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,168 @@
+//! The settings themselves, topic by topic.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::setting::topic;
+use super::value::{Bound, ListenAddress, SettingValue};
+
+topic! {
+    /// Where Farwatch listens.
+    pub struct ListenSettings {
+        /// Address of the HTTP port: remote write, OTLP/HTTP, queries, health and metrics. Port 0 lets the system choose one,
+        /// which is printed.
+        listen: ListenAddress = "127.0.0.1:9600", "ADDR";
+        /// Address of the OTLP/gRPC port, such as `127.0.0.1:4317`. Not set: OTLP is served over HTTP only.
+        otlp_grpc_listen: Option<ListenAddress> = "", "ADDR";
+    }
+}
+
+topic! {
+    /// Where data lies.
+    pub struct StorageSettings {
+        /// Directory of what belongs to this process: the key that signs the tenant directory and, unless `bucket` says
+        /// otherwise, all data.
+        data_dir: PathBuf = "farwatch-data", "DIR";
+        /// The object store: `file://DIR` or `s3://NAME[/PREFIX]`, whose credentials and region come from the usual `AWS_*`
+        /// variables. Not set: the folder `bucket` in `data-dir`.
+        bucket: Option<BucketAddress> = "", "URL";
+        /// Endpoint of an S3 server that is not Amazon's, such as `http://127.0.0.1:9000`.
+        s3_endpoint: Option<String> = "", "URL";
+    }
+}
+
+topic! {
+    /// What this process does, and for whom.
+    pub struct ServiceSettings {
+        /// What this process does: `all`, or some of `ingest,query`.
+        role: Roles = "all", "ROLES";
+        /// File that the first start writes the first tenant's API key to, readable for its owner only, instead of
+        /// printing it.
+        bootstrap_key_file: Option<PathBuf> = "", "FILE";
+        /// Tenant to which requests without credentials belong. Refused unless every listen address is a loopback address.
+        anonymous_tenant: Option<String> = "", "NAME";
+    }
+}
+
+topic! {
+    /// What is taken in.
+    pub struct IngestSettings {
+        /// How old a sample may be when it arrives: a duration, or `unlimited`.
+        out_of_order_window: Bound = "7d", "DURATION";
+        /// How long a write waits for others to share its upload. Longer saves requests to the object store, shorter
+        /// acknowledges sooner.
+        linger: Duration = "20ms", "DURATION";
+    }
+}
+
+topic! {
+    /// What Farwatch says of itself.
+    pub struct LogSettings {
+        /// How log lines look: `text` for people, `json` for machines.
+        log_format: LogFormat = "text", "FORMAT";
+        /// What is logged: a level, or a list such as `info,segment_store=debug`.
+        log: String = "info", "FILTER";
+    }
+}
+
+/// The object store that a bucket setting names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BucketAddress {
+    /// A local directory.
+    Directory(PathBuf),
+    /// A bucket of an S3 server, and what goes before every key.
+    S3 {
+        /// Name of the bucket.
+        name: String,
+        /// Prefix of every key, without slashes at its ends; may be empty.
+        prefix: String,
+    },
+}
+
+impl SettingValue for BucketAddress {
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "file://DIR or s3://NAME[/PREFIX]".to_owned();
+        match text.split_once("://") {
+            Some(("file", directory)) if !directory.is_empty() => {
+                Ok(Self::Directory(PathBuf::from(directory)))
+            }
+            Some(("s3", rest)) => {
+                let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                if name.is_empty() {
+                    return Err(expected());
+                }
+                Ok(Self::S3 { name: name.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
+            }
+            _ => Err(expected()),
+        }
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// It takes writes.
+    pub ingest: bool,
+    /// It answers queries.
+    pub query: bool,
+}
+
+impl SettingValue for Roles {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut roles = Self { ingest: false, query: false };
+        for role in text.split(',').map(str::trim) {
+            match role {
+                "all" => roles = Self { ingest: true, query: true },
+                "ingest" => roles.ingest = true,
+                "query" => roles.query = true,
+                _ => return Err("all, or a list of ingest and query".to_owned()),
+            }
+        }
+        Ok(roles)
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl SettingValue for LogFormat {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("text or json".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_bucket_addresses() {
+        assert_eq!(BucketAddress::parse("file:///var/x"), Ok(BucketAddress::Directory("/var/x".into())));
+        let s3 = |name: &str, prefix: &str| BucketAddress::S3 { name: name.into(), prefix: prefix.into() };
+        assert_eq!(BucketAddress::parse("s3://b"), Ok(s3("b", "")));
+        assert_eq!(BucketAddress::parse("s3://b/p/q/"), Ok(s3("b", "p/q")));
+        for bad in ["b", "file://", "s3://", "s3:///p", "gs://b"] {
+            assert!(BucketAddress::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reads_roles() {
+        assert_eq!(Roles::parse("all"), Ok(Roles { ingest: true, query: true }));
+        assert_eq!(Roles::parse("query, ingest"), Ok(Roles { ingest: true, query: true }));
+        assert_eq!(Roles::parse("query"), Ok(Roles { ingest: false, query: true }));
+        for bad in ["", "ingest,", "everything"] {
+            assert!(Roles::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

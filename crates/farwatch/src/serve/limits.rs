@@ -1,0 +1,21 @@
+//! Bounds of the server around the services.
+
+use std::time::Duration;
+
+/// Connections of one port at the same time; more wait to be accepted. Each may hold a request body, whose sizes the
+/// services bound; this is far above what senders and dashboards of one process open.
+pub(crate) const MAX_CONNECTIONS: usize = 4096;
+
+/// How long a connection may take to send a request's head, idle time between requests included. Senders that scrape once
+/// a minute keep their connection.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Streams of one HTTP/2 connection at the same time.
+pub(crate) const MAX_STREAMS: u32 = 256;
+
+/// How long requests that run when the process is told to stop may take to end.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(15);
+
+/// How long storing what is pending may take after that. The bucket's own bound on a put is what matters; this one holds
+/// when even that hangs. Nothing that is lost then was acknowledged.
+pub(crate) const FLUSH_TIME: Duration = Duration::from_secs(40);

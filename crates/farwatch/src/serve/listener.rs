@@ -1,0 +1,103 @@
+//! A port: accepts connections, serves HTTP/1 and HTTP/2 on them, and lets requests end when it is told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::{DRAIN_TIME, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS};
+
+/// A bound port that does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why a port could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (setting {setting})")]
+pub struct BindError {
+    /// The setting that names it.
+    pub setting: &'static str,
+    /// The address.
+    pub address: String,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+impl Listener {
+    /// Binds `address`, which setting `setting` names.
+    ///
+    /// # Errors
+    /// [`BindError`] when the address is taken or not this machine's.
+    pub async fn bind(setting: &'static str, address: &str) -> Result<Self, BindError> {
+        let error = |source| BindError { setting, address: address.to_owned(), source };
+        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let address = socket.local_addr().map_err(error)?;
+        Ok(Self { socket, address })
+    }
+
+    /// What was bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `router` until `stop`, then lets the requests that run end, for at most [`DRAIN_TIME`].
+    pub async fn serve(self, router: Router, stop: CancellationToken) {
+        /// How long to wait when the system has no more file descriptors.
+        const BREATHER: Duration = Duration::from_millis(100);
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        server.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
+        let service = TowerToHyperService::new(router);
+        let connections = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            // The semaphore is never closed.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            let stream = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(BREATHER).await;
+                        continue;
+                    }
+                }
+            };
+            // Answers are small and awaited; a socket that refuses this works all the same.
+            let _ = stream.set_nodelay(true);
+            let (server, service, watcher) = (server.clone(), service.clone(), connections.watcher());
+            tokio::spawn(async move {
+                if speaks(&stream).await {
+                    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+                    if let Err(error) = watcher.watch(connection).await {
+                        tracing::debug!(error, "connection ended");
+                    }
+                }
+                drop(place);
+            });
+        }
+        drop(self.socket);
+        if tokio::time::timeout(DRAIN_TIME, connections.shutdown()).await.is_err() {
+            tracing::warn!(waited_ms = DRAIN_TIME.as_millis() as u64, "gave up waiting for running requests");
+        }
+    }
+}
+
+/// Whether the other side says something in time: telling HTTP/1 from HTTP/2 waits for it without a bound of its own.
+async fn speaks(stream: &TcpStream) -> bool {
+    tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await.is_ok_and(|ready| ready.is_ok())
+}
