@@ -158,6 +158,7 @@ impl MetricBatch {
 
 mod sort;
 use sort::Sorter;
+pub use sort::order_by_labels;
 
 #[cfg(test)]
 mod tests;

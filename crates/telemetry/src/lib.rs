@@ -23,7 +23,7 @@ pub mod sample;
 pub mod series;
 pub mod tenant;
 
-pub use batch::{BatchCounts, ExemplarRow, FloatRow, HistogramRow, MetricBatch, MetricRows};
+pub use batch::{BatchCounts, ExemplarRow, FloatRow, HistogramRow, MetricBatch, MetricRows, order_by_labels};
 pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, Histogram, Span};
 pub use labels::{LabelError, Labels, LabelsBuilder, METRIC_NAME};

@@ -38,9 +38,9 @@ impl Sorter {
     }
 
     pub(super) fn sort(self) -> MetricBatch {
-        let float_order = order_of(&self.floats, |row| &row.series);
-        let histogram_order = order_of(&self.histograms, |row| &row.series);
-        let exemplar_order = order_of(&self.exemplars, |row| &row.series);
+        let float_order = order_by_labels(&self.floats, |row| &row.series);
+        let histogram_order = order_by_labels(&self.histograms, |row| &row.series);
+        let exemplar_order = order_by_labels(&self.exemplars, |row| &row.series);
 
         let mut batch = MetricBatch { metadata: self.metadata, ..MetricBatch::default() };
         batch.timestamps_ms.reserve(self.floats.len());
@@ -84,8 +84,12 @@ impl Sorter {
     }
 }
 
-/// Indexes of `rows` by ascending series, equal series in order of arrival.
-fn order_of<R>(rows: &[R], series_of: impl Fn(&R) -> &Arc<Series>) -> Vec<u32> {
+/// Indexes of `rows` (at most `u32::MAX`) by ascending labels of their series, equal series in the order of `rows`.
+///
+/// Sorts integers where a registry has ranked the series ([`assign_ranks`](crate::series::assign_ranks)); the result
+/// never depends on ranks.
+#[must_use]
+pub fn order_by_labels<R>(rows: &[R], series_of: impl Fn(&R) -> &Arc<Series>) -> Vec<u32> {
     let ranks: Vec<(u32, u32)> = rows.iter().map(|row| series_of(row).rank()).collect();
     let epoch = ranks.first().map_or(0, |rank| rank.0);
     if epoch != 0 && ranks.iter().all(|rank| rank.0 == epoch) {

@@ -1,0 +1,374 @@
+//! The tail: the newest data of a shard in memory, visible before it is durable.
+//!
+//! ```text
+//! offer ──► provisional batch ──settle(Durable)──► folded into its series, in segment order
+//!                             └─settle(Withdrawn)─► gone without a trace
+//! absorb = offer, durable from the start (segments of other writers, or from before a restart)
+//! ```
+//!
+//! Each tenant has *generations*: a series index, postings, and compressed samples a series. New data goes to the newest
+//! one. When it has reached its share of the memory budget, the next one begins, and when the budget is spent, the oldest
+//! one is dropped as a whole: its segments are then read from the bucket.
+//!
+//! **Which sample wins.** Of samples with equal series and timestamp the one of the later segment wins. Flushes of
+//! this process are folded in segment order, so that holds exactly for them. A segment of another writer, which the
+//! listing shows up to a second later, may be named before segments that are folded already; it then only adds what is
+//! not there. Once compacted, segment order decides.
+//!
+//! **Locks.** `Tail::flushes` (short) → a tenant's state → a generation's parts → one series. Nothing is held while a
+//! query reads samples but the lock of the one series it reads.
+
+mod cells;
+mod chunk;
+mod generation;
+mod head;
+mod index;
+mod provisional;
+mod select;
+mod selected;
+mod tenant;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use segment_store::{FlushOutcome, SegmentKey, TailOffer, TailSink};
+use telemetry::{Metadata, MetricBatch, TenantId};
+
+use generation::Generation;
+pub use generation::PartitionPlace;
+use head::Arrival;
+use provisional::Provisional;
+pub(crate) use selected::Selected;
+pub(crate) use tenant::TenantView;
+use tenant::{Numbers, Stream, TenantTail};
+
+use crate::limits::MAX_HELD_BYTES;
+
+/// Numbers of the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TailSettings {
+    /// Memory (bytes) for series and samples of all tenants together, provisional batches left out. Above it the oldest
+    /// generation is dropped. Default 1 GiB.
+    pub memory_bytes: usize,
+    /// Memory (bytes) at which a generation is full and the next one begins. Default 1/8 of `memory_bytes`' default.
+    pub generation_bytes: usize,
+}
+
+impl Default for TailSettings {
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, generation_bytes: 128 << 20 }
+    }
+}
+
+/// What the tail holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TailStats {
+    /// Tenants with data.
+    pub tenants: u64,
+    /// Series in all generations; one that is in two counts twice.
+    pub series: u64,
+    /// Generations.
+    pub generations: u64,
+    /// Memory of series and samples (bytes).
+    pub memory_bytes: u64,
+    /// Batches that wait: for their flush to end, or for an earlier one.
+    pub provisional_batches: u64,
+    /// Partitions that queries read from the bucket.
+    pub cold_partitions: u64,
+}
+
+/// The tail of one shard.
+#[derive(Debug, Default)]
+pub struct Tail {
+    settings: TailSettings,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantTail>>>,
+    numbers: Numbers,
+    flushes: Mutex<Flushes>,
+    /// Held by who folds, so that segments are folded one after the other.
+    folding: Mutex<()>,
+    memory_bytes: AtomicUsize,
+}
+
+/// A tenant's part of a flush.
+type OfferedPart = (Arc<TenantTail>, Arc<Generation>, Arc<Provisional>);
+
+#[derive(Debug, Default)]
+struct Flushes {
+    /// Offered and not yet folded or withdrawn.
+    pending: BTreeMap<SegmentKey, Flush>,
+    /// Memory of the durable ones among them (bytes).
+    held_bytes: usize,
+    /// The last segment that was folded.
+    folded_up_to: Option<SegmentKey>,
+    /// Every segment that is pending, folded or cold.
+    known: BTreeSet<SegmentKey>,
+}
+
+#[derive(Debug)]
+struct Flush {
+    parts: Vec<OfferedPart>,
+    bytes: usize,
+    is_durable: bool,
+    /// Whether the flushes behind it wait for it.
+    holds_others: bool,
+}
+
+impl Flushes {
+    /// The next flush to be folded: durable, and no flush before it may still hold it up.
+    fn next_ready(&mut self) -> Option<(Flush, Arrival)> {
+        if self.held_bytes > MAX_HELD_BYTES {
+            for flush in self.pending.values_mut().filter(|flush| !flush.is_durable) {
+                flush.holds_others = false;
+            }
+        }
+        let first = self.pending.iter().find(|(_, flush)| flush.is_durable || flush.holds_others);
+        let segment = first.filter(|(_, flush)| flush.is_durable).map(|(segment, _)| *segment)?;
+        let flush = self.pending.remove(&segment)?;
+        self.held_bytes -= flush.bytes;
+        let arrival = if self.folded_up_to > Some(segment) { Arrival::Late } else { Arrival::InOrder };
+        self.folded_up_to = self.folded_up_to.max(Some(segment));
+        Some((flush, arrival))
+    }
+}
+
+impl TailSink for Tail {
+    fn offer(&self, offer: TailOffer) {
+        let TailOffer { segment, partitions } = offer;
+        let mut parts = Vec::with_capacity(partitions.len());
+        for (tenant, batch) in partitions {
+            let tenant = self.tenant_or_new(&tenant);
+            let (generation, provisional) = self.offer_part(&tenant, segment, batch, Stream::Live);
+            parts.push((tenant, generation, provisional));
+        }
+        let bytes = parts.iter().map(|(_, _, provisional)| provisional.memory_bytes()).sum();
+        let flush = Flush { parts, bytes, is_durable: false, holds_others: true };
+        let mut flushes = self.flushes.lock();
+        flushes.pending.insert(segment, flush);
+        flushes.known.insert(segment);
+    }
+
+    fn settle(&self, segment: &SegmentKey, outcome: FlushOutcome) {
+        match outcome {
+            FlushOutcome::Durable => {
+                let mut flushes = self.flushes.lock();
+                let Some(flush) = flushes.pending.get_mut(segment) else { return };
+                flush.is_durable = true;
+                let bytes = flush.bytes;
+                for (_, _, provisional) in &flush.parts {
+                    provisional.set_durable();
+                }
+                flushes.held_bytes += bytes;
+            }
+            FlushOutcome::Withdrawn => {
+                let flush = {
+                    let mut flushes = self.flushes.lock();
+                    // When it is in the bucket all the same, a listing will show it.
+                    flushes.known.remove(segment);
+                    flushes.pending.remove(segment)
+                };
+                for (_, generation, provisional) in flush.into_iter().flat_map(|flush| flush.parts) {
+                    generation.withdraw(&provisional);
+                }
+            }
+        }
+        self.fold_ready();
+    }
+}
+
+impl Tail {
+    /// An empty tail.
+    #[must_use]
+    pub fn new(settings: TailSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// Folds what is ready, unless somebody else is at it, who then does this, too.
+    fn fold_ready(&self) {
+        loop {
+            let Some(folding) = self.folding.try_lock() else { return };
+            loop {
+                let ready = self.flushes.lock().next_ready();
+                let Some((flush, arrival)) = ready else { break };
+                for (tenant, generation, provisional) in flush.parts {
+                    self.fold(&tenant, &generation, &provisional, arrival);
+                }
+            }
+            drop(folding);
+            // What became ready after the last look, and before the lock was free, would otherwise be left lying.
+            let more = {
+                let flushes = self.flushes.lock();
+                let mut holding = flushes.pending.values();
+                holding
+                    .find(|flush| flush.is_durable || flush.holds_others)
+                    .is_some_and(|flush| flush.is_durable)
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn fold(
+        &self,
+        tenant: &TenantTail,
+        generation: &Arc<Generation>,
+        provisional: &Arc<Provisional>,
+        arrival: Arrival,
+    ) {
+        tenant.add_metadata(provisional.segment, &provisional.batch.metadata);
+        let bytes = generation.fold(provisional, arrival);
+        self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if generation.bytes() > self.settings.generation_bytes {
+            tenant.rotate(generation, &self.numbers);
+        }
+        if self.memory_bytes.load(Ordering::Relaxed) > self.settings.memory_bytes {
+            self.make_room();
+        }
+    }
+
+    /// Drops generations until the budget holds: the oldest one of the tenant that holds most, again and again, so that a
+    /// large tenant makes room for a small one and not the other way round. A generation with provisional batches
+    /// stays until the next time.
+    fn make_room(&self) {
+        let mut tenants: Vec<(usize, Arc<TenantTail>, Vec<Arc<Generation>>)> = Vec::new();
+        for tenant in self.tenants.read().values() {
+            let mut generations = tenant.generations();
+            generations.retain(|generation| !generation.has_provisional());
+            // The oldest one last, where it is taken from.
+            generations.reverse();
+            let bytes = generations.iter().map(|generation| generation.bytes()).sum();
+            tenants.push((bytes, Arc::clone(tenant), generations));
+        }
+        while self.memory_bytes.load(Ordering::Relaxed) > self.settings.memory_bytes {
+            let largest = tenants.iter_mut().max_by_key(|(bytes, _, _)| *bytes);
+            let Some((bytes, tenant, generations)) = largest else { return };
+            let Some(oldest) = generations.pop() else { return };
+            *bytes -= oldest.bytes().min(*bytes);
+            if tenant.drop_generation(&oldest) {
+                self.memory_bytes.fetch_sub(oldest.bytes(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn tenant_or_new(&self, tenant: &TenantId) -> Arc<TenantTail> {
+        if let Some(known) = self.tenants.read().get(tenant) {
+            return Arc::clone(known);
+        }
+        Arc::clone(self.tenants.write().entry(tenant.clone()).or_default())
+    }
+
+    /// Whether the segment is in the tail or noted as cold.
+    #[must_use]
+    pub fn knows(&self, segment: &SegmentKey) -> bool {
+        self.flushes.lock().known.contains(segment)
+    }
+
+    /// The last segment in segment order that is known.
+    #[must_use]
+    pub fn last_known(&self) -> Option<SegmentKey> {
+        self.flushes.lock().known.last().copied()
+    }
+
+    /// Takes in a segment that is in the bucket, unless it is known.
+    pub fn absorb(&self, segment: SegmentKey, partitions: Vec<(TenantId, MetricBatch)>) {
+        if self.knows(&segment) {
+            return;
+        }
+        let partitions = partitions.into_iter().map(|(tenant, batch)| (tenant, Arc::new(batch))).collect();
+        self.offer(TailOffer { segment, partitions });
+        self.settle(&segment, FlushOutcome::Durable);
+    }
+
+    /// Takes in a segment from before the start, unless it is known. Must be called in segment order.
+    pub fn absorb_backlog(&self, segment: SegmentKey, partitions: Vec<(TenantId, MetricBatch)>) {
+        if !self.flushes.lock().known.insert(segment) {
+            return;
+        }
+        let folding = self.folding.lock();
+        for (tenant, batch) in partitions {
+            let tenant = self.tenant_or_new(&tenant);
+            let (generation, provisional) =
+                self.offer_part(&tenant, segment, Arc::new(batch), Stream::Backlog);
+            provisional.set_durable();
+            self.fold(&tenant, &generation, &provisional, Arrival::InOrder);
+        }
+        drop(folding);
+        self.fold_ready();
+    }
+
+    fn offer_part(
+        &self,
+        tenant: &TenantTail,
+        segment: SegmentKey,
+        batch: Arc<MetricBatch>,
+        stream: Stream,
+    ) -> (Arc<Generation>, Arc<Provisional>) {
+        tenant.with_open(stream, &self.numbers, |open| {
+            let (provisional, bytes) = open.offer(segment, batch);
+            self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+            (Arc::clone(open), provisional)
+        })
+    }
+
+    /// Notes a segment that is not taken into memory: its partitions are read from the bucket when a query needs them.
+    pub fn note_cold(
+        &self,
+        segment: SegmentKey,
+        partitions: impl IntoIterator<Item = (TenantId, PartitionPlace)>,
+    ) {
+        if self.flushes.lock().known.insert(segment) {
+            for (tenant, place) in partitions {
+                self.tenant_or_new(&tenant).add_cold(place);
+            }
+        }
+    }
+
+    /// What `tenant` has now from `start_ms` to `end_ms` (inclusive); nothing for a tenant without data.
+    pub(crate) fn view(
+        &self,
+        tenant: &TenantId,
+        with_provisional: bool,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> TenantView {
+        let tenant = self.tenants.read().get(tenant).cloned();
+        tenant.map_or_else(TenantView::default, |tenant| tenant.view(with_provisional, start_ms, end_ms))
+    }
+
+    /// Lets `read` see the tenant's metadata: metric family name → what it says about itself, and in which segment.
+    pub(crate) fn metadata<T>(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce(&BTreeMap<String, (SegmentKey, Metadata)>) -> T,
+    ) -> T {
+        let tenant = self.tenants.read().get(tenant).cloned();
+        match tenant {
+            Some(tenant) => tenant.metadata(read),
+            None => read(&BTreeMap::new()),
+        }
+    }
+
+    /// What the tail holds now.
+    #[must_use]
+    pub fn stats(&self) -> TailStats {
+        let tenants: Vec<Arc<TenantTail>> = self.tenants.read().values().cloned().collect();
+        let mut stats = TailStats {
+            tenants: tenants.len() as u64,
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed) as u64,
+            provisional_batches: self.flushes.lock().pending.len() as u64,
+            ..TailStats::default()
+        };
+        for tenant in tenants {
+            let generations = tenant.generations();
+            stats.generations += generations.len() as u64;
+            stats.series += generations.iter().map(|generation| u64::from(generation.series())).sum::<u64>();
+            stats.cold_partitions += tenant.cold_partitions() as u64;
+        }
+        stats
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! A generation: one tenant's data of a stretch of segments, in memory, dropped as a whole.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use promql::Matcher;
+use segment_store::SegmentKey;
+use telemetry::MetricBatch;
+
+use super::cells::{Cell, Cells};
+use super::head::Arrival;
+use super::index::Index;
+use super::provisional::Provisional;
+use super::select::select;
+
+/// Where in the bucket a tenant's part of a segment is, and which time it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionPlace {
+    /// The segment.
+    pub segment: SegmentKey,
+    /// Earliest timestamp in it (ms).
+    pub min_time_ms: i64,
+    /// Latest timestamp in it (ms).
+    pub max_time_ms: i64,
+}
+
+impl PartitionPlace {
+    /// Whether there may be data from `start_ms` to `end_ms` (inclusive).
+    #[must_use]
+    pub fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
+        self.min_time_ms <= end_ms && self.max_time_ms >= start_ms
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Generation {
+    /// Ascends with age: of two generations of a tenant the one with the higher number wins at equal timestamps.
+    pub(super) number: u64,
+    index: RwLock<Index>,
+    provisional: RwLock<Vec<Arc<Provisional>>>,
+    /// Series that came into being with a batch that was withdrawn, and got no sample since.
+    orphans: Mutex<HashSet<u32>>,
+    /// What was folded in.
+    places: Mutex<Vec<PartitionPlace>>,
+    bytes: AtomicUsize,
+}
+
+impl Generation {
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            index: RwLock::default(),
+            provisional: RwLock::default(),
+            orphans: Mutex::default(),
+            places: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Memory held, provisional batches left out (bytes).
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn series(&self) -> u32 {
+        self.index.read().cells().len()
+    }
+
+    pub(super) fn has_provisional(&self) -> bool {
+        !self.provisional.read().is_empty()
+    }
+
+    pub(super) fn places(&self) -> Vec<PartitionPlace> {
+        self.places.lock().clone()
+    }
+
+    /// Makes `batch` visible. Returns it with the ids of its series, and the bytes of memory newly held.
+    pub(super) fn offer(&self, segment: SegmentKey, batch: Arc<MetricBatch>) -> (Arc<Provisional>, usize) {
+        let (ids, new_ids, bytes) = self.resolve(&batch);
+        let provisional = Arc::new(Provisional::new(segment, batch, ids, new_ids));
+        let mut all = self.provisional.write();
+        let place = all.partition_point(|other| other.segment < segment);
+        all.insert(place, Arc::clone(&provisional));
+        (provisional, bytes)
+    }
+
+    /// Ids of the batch's series; those that are unknown get one.
+    fn resolve(&self, batch: &MetricBatch) -> (Vec<u32>, Vec<u32>, usize) {
+        let mut unknown: Vec<usize> = Vec::new();
+        let mut ids: Vec<u32> = Vec::with_capacity(batch.series.len());
+        {
+            let index = self.index.read();
+            for (place, series) in batch.series.iter().enumerate() {
+                ids.push(index.find(series).unwrap_or_else(|| {
+                    unknown.push(place);
+                    u32::MAX
+                }));
+            }
+        }
+        let mut new_ids = Vec::new();
+        let mut bytes = 0;
+        for hold in unknown.chunks(NEW_SERIES_A_HOLD) {
+            let mut index = self.index.write();
+            for &place in hold {
+                let series = &batch.series[place];
+                // Another batch may have been quicker.
+                ids[place] = index.find(series).unwrap_or_else(|| {
+                    let (id, grown_bytes) = index.insert(series);
+                    new_ids.push(id);
+                    bytes += grown_bytes;
+                    id
+                });
+            }
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        (ids, new_ids, bytes)
+    }
+
+    /// Appends a batch to its series, where it was visible as provisional. Returns the bytes of memory newly held.
+    pub(super) fn fold(&self, provisional: &Arc<Provisional>, arrival: Arrival) -> usize {
+        let cells = self.index.read().cells().clone();
+        let batch = &provisional.batch;
+        let mut bytes = 0;
+        let mut histograms = batch.histograms.iter().peekable();
+        let mut exemplars = batch.exemplars.iter().peekable();
+        for (place, &id) in provisional.ids.iter().enumerate() {
+            let Some(cell) = cells.get(id) else { continue };
+            let (timestamps_ms, values) = batch.floats_of(place);
+            let mut head = cell.head.lock();
+            for (&timestamp_ms, &value) in timestamps_ms.iter().zip(values) {
+                bytes += head.push_float(timestamp_ms, value, arrival);
+            }
+            while let Some((_, at, histogram)) = histograms.next_if(|next| next.0 as usize == place) {
+                bytes += head.push_histogram(*at, Arc::clone(histogram), arrival);
+            }
+            while let Some((_, exemplar)) = exemplars.next_if(|next| next.0 as usize == place) {
+                bytes += head.push_exemplar(exemplar);
+            }
+        }
+        if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
+            let segment = provisional.segment;
+            self.places.lock().push(PartitionPlace { segment, min_time_ms, max_time_ms });
+            bytes += size_of::<PartitionPlace>();
+        }
+        let mut orphans = self.orphans.lock();
+        if !orphans.is_empty() {
+            for id in &provisional.ids {
+                orphans.remove(id);
+            }
+        }
+        drop(orphans);
+        self.remove(provisional);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Takes a batch back.
+    pub(super) fn withdraw(&self, provisional: &Arc<Provisional>) {
+        let cells = self.index.read().cells().clone();
+        let without_samples = |id: &&u32| cells.get(**id).is_some_and(|cell| cell.head.lock().is_empty());
+        self.orphans.lock().extend(provisional.new_ids.iter().filter(without_samples));
+        self.remove(provisional);
+    }
+
+    fn remove(&self, provisional: &Arc<Provisional>) {
+        self.provisional.write().retain(|other| !Arc::ptr_eq(other, provisional));
+    }
+
+    /// The generation as of now.
+    pub(super) fn view(self: &Arc<Self>, with_provisional: bool) -> GenerationView {
+        // Before anything else of the generation is read: a batch that is folded meanwhile is then seen twice, which is
+        // harmless, and never missed.
+        let mut provisional = self.provisional.read().clone();
+        if !with_provisional {
+            provisional.retain(|batch| batch.is_durable());
+        }
+        GenerationView { generation: Arc::clone(self), provisional, with_provisional }
+    }
+}
+
+/// New series that are indexed under one hold of the lock: about a millisecond's work.
+const NEW_SERIES_A_HOLD: usize = 512;
+
+/// A generation as one query sees it.
+#[derive(Clone, Debug)]
+pub(super) struct GenerationView {
+    generation: Arc<Generation>,
+    /// In segment order.
+    pub(super) provisional: Vec<Arc<Provisional>>,
+    with_provisional: bool,
+}
+
+impl GenerationView {
+    pub(super) fn number(&self) -> u64 {
+        self.generation.number
+    }
+
+    /// The series that all matchers hold for: their ids, ascending, and the cells to find them in. Series without a
+    /// sample may be among them.
+    pub(super) fn select(&self, matchers: &[Matcher]) -> (Vec<u32>, Cells) {
+        select(&self.generation.index, matchers)
+    }
+
+    /// Series that have no sample or exemplar in this view.
+    fn absent(&self) -> HashSet<u32> {
+        let mut absent = self.generation.orphans.lock().clone();
+        if !self.with_provisional {
+            let all = self.generation.provisional.read().clone();
+            absent.extend(all.iter().filter(|batch| !batch.is_durable()).flat_map(|batch| &batch.new_ids));
+            let cells = self.generation.index.read().cells().clone();
+            let is_empty = |cell: &Cell| cell.head.lock().is_empty();
+            absent.retain(|&id| cells.get(id).is_some_and(is_empty));
+        }
+        if !absent.is_empty() {
+            for id in self.provisional.iter().flat_map(|batch| &batch.ids) {
+                absent.remove(id);
+            }
+        }
+        absent
+    }
+
+    /// Calls `each` with every label name, in no order.
+    pub(super) fn for_each_name(&self, mut each: impl FnMut(&str)) {
+        let absent = self.absent();
+        let index = self.generation.index.read();
+        for (name, label) in index.labels() {
+            if label.values.iter().any(|value| has_present(value.ids.as_slice(), &absent)) {
+                each(name);
+            }
+        }
+    }
+
+    /// Calls `each` with every value of label `name`, in no order.
+    pub(super) fn for_each_value(&self, name: &str, mut each: impl FnMut(&str)) {
+        let absent = self.absent();
+        let mut from = 0;
+        loop {
+            let index = self.generation.index.read();
+            let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
+            let hold = &values[..values.len().min(VALUES_A_HOLD)];
+            for value in hold.iter().filter(|value| has_present(value.ids.as_slice(), &absent)) {
+                each(&value.text);
+            }
+            if hold.len() == values.len() {
+                return;
+            }
+            from += hold.len();
+        }
+    }
+
+    /// Calls `each` with every label name, its values, and how many series have each, in no order.
+    pub(super) fn for_each_label(&self, mut each: impl FnMut(&str, &mut dyn Iterator<Item = (&str, u64)>)) {
+        let names: Vec<Box<str>> =
+            self.generation.index.read().labels().map(|(name, _)| name.into()).collect();
+        for name in names {
+            let index = self.generation.index.read();
+            if let Some(label) = index.label(&name) {
+                let values = label.values.iter();
+                each(&name, &mut values.map(|value| (&*value.text, value.ids.as_slice().len() as u64)));
+            }
+        }
+    }
+
+    /// How many series there are.
+    pub(super) fn series(&self) -> u32 {
+        self.generation.series()
+    }
+}
+
+fn has_present(ids: &[u32], absent: &HashSet<u32>) -> bool {
+    absent.is_empty() || ids.iter().any(|id| !absent.contains(id))
+}
+
+/// Label values that are looked at under one hold of the lock.
+const VALUES_A_HOLD: usize = 4096;

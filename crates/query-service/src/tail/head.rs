@@ -1,0 +1,240 @@
+//! All samples of one series in one generation of the tail.
+//!
+//! Floats that come in ascending order of time, which is nearly all, go into compressed chunks. What does not fit there
+//! (out-of-order samples, overwrites, native histograms) goes into a map beside them, and wins over the chunks at
+//! equal timestamps: it came later, since chunks only ever grow at their end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use promql::SeriesSamples;
+use telemetry::{Exemplar, Histogram};
+
+use super::chunk::{Chunk, OpenChunk};
+use crate::limits::MAX_EXEMPLARS_A_SERIES;
+use crate::samples::merge_newer;
+
+/// A sample on its way into a series.
+#[derive(Clone, Debug)]
+pub(super) enum Sample {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
+
+/// Where the segment of a sample stands among the segments that the series has samples of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// After all of them: the sample replaces another with the same timestamp.
+    InOrder,
+    /// Before some of them: a sample that is there with the same timestamp stays.
+    Late,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    open: OpenChunk,
+    sealed: Vec<Chunk>,
+    side: Option<Box<Side>>,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    samples: BTreeMap<i64, Sample>,
+    exemplars: VecDeque<Exemplar>,
+}
+
+/// Memory of an entry of the side's map, node overhead included (bytes).
+const SIDE_ENTRY_BYTES: usize = 40;
+
+impl Head {
+    /// Adds a float. Returns the bytes of memory newly held.
+    #[inline]
+    pub(super) fn push_float(&mut self, timestamp_ms: i64, value: f64, arrival: Arrival) -> usize {
+        let last_ms = self.last_float_ms();
+        if last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) && self.side.is_none() {
+            return self.push_to_chunk(timestamp_ms, value);
+        }
+        if last_ms == Some(timestamp_ms) && self.side.is_none() && self.open.last_bits() == value.to_bits() {
+            return 0;
+        }
+        self.push_float_beside(timestamp_ms, value, last_ms, arrival)
+    }
+
+    #[cold]
+    fn push_float_beside(
+        &mut self,
+        timestamp_ms: i64,
+        value: f64,
+        last_ms: Option<i64>,
+        arrival: Arrival,
+    ) -> usize {
+        let beside = self.side.as_ref().is_some_and(|side| side.samples.contains_key(&timestamp_ms));
+        if !beside && last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) {
+            return self.push_to_chunk(timestamp_ms, value);
+        }
+        self.push_beside(timestamp_ms, Sample::Float(value), arrival)
+    }
+
+    /// Adds a native histogram. Returns the bytes of memory newly held.
+    pub(super) fn push_histogram(
+        &mut self,
+        timestamp_ms: i64,
+        histogram: Arc<Histogram>,
+        arrival: Arrival,
+    ) -> usize {
+        self.push_beside(timestamp_ms, Sample::Histogram(histogram), arrival)
+    }
+
+    /// Adds an exemplar unless it is there; the oldest ones make room. Returns the bytes of memory newly held.
+    pub(super) fn push_exemplar(&mut self, exemplar: &Exemplar) -> usize {
+        let exemplars = &mut self.side.get_or_insert_default().exemplars;
+        if exemplars.contains(exemplar) {
+            return 0;
+        }
+        let at = exemplars.partition_point(|other| other.timestamp_ms <= exemplar.timestamp_ms);
+        exemplars.insert(at, exemplar.clone());
+        if exemplars.len() > MAX_EXEMPLARS_A_SERIES {
+            exemplars.pop_front();
+            return 0;
+        }
+        size_of::<Exemplar>() + exemplar.labels.memory_bytes()
+    }
+
+    fn push_to_chunk(&mut self, timestamp_ms: i64, value: f64) -> usize {
+        let mut grown_bytes = 0;
+        if self.open.is_full() {
+            let capacity = self.sealed.capacity();
+            self.sealed.push(self.open.seal());
+            grown_bytes += (self.sealed.capacity() - capacity) * size_of::<Chunk>();
+        }
+        grown_bytes + self.open.push(timestamp_ms, value.to_bits())
+    }
+
+    fn push_beside(&mut self, timestamp_ms: i64, sample: Sample, arrival: Arrival) -> usize {
+        if arrival == Arrival::Late && self.has_sample_at(timestamp_ms) {
+            return 0;
+        }
+        let grown_bytes = SIDE_ENTRY_BYTES
+            + match &sample {
+                Sample::Float(_) => 0,
+                Sample::Histogram(histogram) => histogram.memory_bytes(),
+            };
+        match self.side.get_or_insert_default().samples.insert(timestamp_ms, sample) {
+            Some(_) => 0,
+            None => grown_bytes,
+        }
+    }
+
+    fn has_sample_at(&self, timestamp_ms: i64) -> bool {
+        let mut found = SeriesSamples::default();
+        self.read(timestamp_ms, timestamp_ms, &mut found);
+        !found.is_empty()
+    }
+
+    fn last_float_ms(&self) -> Option<i64> {
+        // The open chunk is empty only before the first float: sealing is followed by a push.
+        (!self.open.is_empty()).then(|| self.open.last_ms())
+    }
+
+    /// Whether there may be a sample from `start_ms` to `end_ms`: looks at the ends of chunks only.
+    pub(super) fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
+        let first_ms = self.sealed.first().map_or_else(|| self.open.first_ms(), Chunk::first_ms);
+        if self.last_float_ms().is_some_and(|last_ms| first_ms <= end_ms && last_ms >= start_ms) {
+            return true;
+        }
+        let side = self.side.as_deref();
+        start_ms <= end_ms && side.is_some_and(|side| side.samples.range(start_ms..=end_ms).next().is_some())
+    }
+
+    /// Whether there is neither a sample nor an exemplar.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.side.is_none()
+    }
+
+    /// Puts the samples from `start_ms` to `end_ms` in `out`, which comes empty.
+    pub(super) fn read(&self, start_ms: i64, end_ms: i64, out: &mut SeriesSamples) {
+        if start_ms > end_ms {
+            return;
+        }
+        let mut push = |timestamp_ms: i64, bits: u64| {
+            if timestamp_ms >= start_ms && timestamp_ms <= end_ms {
+                out.timestamps_ms.push(timestamp_ms);
+                out.values.push(f64::from_bits(bits));
+            }
+        };
+        let from = self.sealed.partition_point(|chunk| chunk.last_ms() < start_ms);
+        for chunk in self.sealed[from..].iter().take_while(|chunk| chunk.first_ms() <= end_ms) {
+            chunk.for_each(&mut push);
+        }
+        if !self.open.is_empty() && self.open.first_ms() <= end_ms && self.open.last_ms() >= start_ms {
+            self.open.for_each(&mut push);
+        }
+        let Some(side) = self.side.as_deref() else { return };
+        let mut beside = SeriesSamples::default();
+        for (&timestamp_ms, sample) in side.samples.range(start_ms..=end_ms) {
+            match sample {
+                Sample::Float(value) => {
+                    beside.timestamps_ms.push(timestamp_ms);
+                    beside.values.push(*value);
+                }
+                Sample::Histogram(histogram) => beside.histograms.push((timestamp_ms, Arc::clone(histogram))),
+            }
+        }
+        merge_newer(out, &beside);
+    }
+
+    /// The exemplars from `start_ms` to `end_ms`, ascending by time.
+    pub(super) fn exemplars(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Exemplar> {
+        let all = self.side.as_deref().map(|side| side.exemplars.iter());
+        all.into_iter().flatten().filter(move |exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(head: &Head) -> Vec<(i64, f64)> {
+        let mut out = SeriesSamples::default();
+        head.read(i64::MIN, i64::MAX, &mut out);
+        out.timestamps_ms.into_iter().zip(out.values).collect()
+    }
+
+    #[test]
+    fn later_segments_overwrite_and_late_ones_do_not() {
+        let mut head = Head::default();
+        assert!(head.is_empty());
+        for (at, value) in [(10, 1.0), (20, 2.0), (15, 1.5), (20, 2.5), (10, 1.0)] {
+            head.push_float(at, value, Arrival::InOrder);
+        }
+        assert_eq!(read_all(&head), [(10, 1.0), (15, 1.5), (20, 2.5)]);
+        for (at, value) in [(10, 9.0), (15, 9.0), (20, 9.0), (12, 1.2), (30, 3.0)] {
+            head.push_float(at, value, Arrival::Late);
+        }
+        assert_eq!(read_all(&head), [(10, 1.0), (12, 1.2), (15, 1.5), (20, 2.5), (30, 3.0)]);
+    }
+
+    #[test]
+    fn the_kind_of_a_sample_is_that_of_the_later_segment() {
+        let mut head = Head::default();
+        let histogram = Arc::new(Histogram::default());
+        head.push_float(10, 1.0, Arrival::InOrder);
+        head.push_histogram(10, Arc::clone(&histogram), Arrival::InOrder);
+        head.push_histogram(20, Arc::clone(&histogram), Arrival::InOrder);
+        head.push_float(20, 2.0, Arrival::InOrder);
+        head.push_histogram(30, histogram, Arrival::InOrder);
+        let mut out = SeriesSamples::default();
+        head.read(0, 100, &mut out);
+        assert_eq!((out.timestamps_ms, out.values), (vec![20], vec![2.0]));
+        assert_eq!(out.histograms.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10, 30]);
+    }
+
+    #[test]
+    fn memory_of_a_series_with_few_samples_is_small() {
+        let mut head = Head::default();
+        let bytes: usize =
+            (0..20).map(|i| head.push_float(i * 15_000, 1e6 + 15.0 * i as f64, Arrival::InOrder)).sum();
+        assert!(bytes <= 64, "{bytes}");
+        assert!(size_of::<Head>() <= 112, "{}", size_of::<Head>());
+    }
+}

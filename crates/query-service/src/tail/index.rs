@@ -1,0 +1,142 @@
+//! Finding series: by their labels when samples come in, by matchers when queries do.
+//!
+//! The index only grows. A reader therefore needs no lock for long: it remembers how many series there were at first,
+//! reads a slice of a label's values at a time, and ignores ids that came later.
+
+use hashbrown::hash_map::EntryRef;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use telemetry::Series;
+
+use super::cells::Cells;
+
+/// Ids of the series that have one label value, ascending. Many values, such as those of an instance id, have one series.
+#[derive(Debug)]
+pub(super) enum Postings {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Postings {
+    pub(super) fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Many(ids) => ids,
+        }
+    }
+
+    fn push(&mut self, id: u32) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, id]),
+            Self::Many(ids) => ids.push(id),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct LabelValue {
+    pub(super) text: Box<str>,
+    pub(super) ids: Postings,
+}
+
+/// The values of one label name, in order of appearance.
+#[derive(Debug, Default)]
+pub(super) struct LabelIndex {
+    by_text: HashTable<u32>,
+    pub(super) values: Vec<LabelValue>,
+}
+
+impl LabelIndex {
+    fn find(&self, hasher: &DefaultHashBuilder, text: &str) -> Option<usize> {
+        let same = |&place: &u32| &*self.values[place as usize].text == text;
+        self.by_text.find(hasher.hash_one(text), same).map(|&place| place as usize)
+    }
+
+    /// Returns the bytes of memory newly held, roughly.
+    fn push(&mut self, hasher: &DefaultHashBuilder, text: &str, id: u32) -> usize {
+        if let Some(place) = self.find(hasher, text) {
+            self.values[place].ids.push(id);
+            return 2 * size_of::<u32>();
+        }
+        let place = self.values.len() as u32;
+        self.values.push(LabelValue { text: text.into(), ids: Postings::One(id) });
+        let values = &self.values;
+        let hash_of = |&place: &u32| hasher.hash_one(&*values[place as usize].text);
+        self.by_text.insert_unique(hasher.hash_one(text), place, hash_of);
+        text.len() + size_of::<LabelValue>() + 2 * size_of::<u32>()
+    }
+}
+
+/// A series' place in the table by hash: the upper half of the hash tells most strangers apart without a look at them.
+#[derive(Debug)]
+struct Slot {
+    tag: u32,
+    id: u32,
+}
+
+fn tag(series: &Series) -> u32 {
+    (series.hash64() >> 32) as u32
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    by_hash: HashTable<Slot>,
+    cells: Cells,
+    labels: HashMap<Box<str>, LabelIndex, DefaultHashBuilder>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Index {
+    pub(super) fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    pub(super) fn label(&self, name: &str) -> Option<&LabelIndex> {
+        self.labels.get(name)
+    }
+
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&str, &LabelIndex)> {
+        self.labels.iter().map(|(name, label)| (&**name, label))
+    }
+
+    /// The ids of the series with `name="text"`.
+    pub(super) fn postings(&self, name: &str, text: &str) -> &[u32] {
+        let label = self.labels.get(name);
+        let place = label.and_then(|label| Some((label, label.find(&self.hasher, text)?)));
+        place.map_or(&[], |(label, place)| label.values[place].ids.as_slice())
+    }
+
+    #[inline]
+    pub(super) fn find(&self, series: &Arc<Series>) -> Option<u32> {
+        let tag = tag(series);
+        let same = |slot: &Slot| {
+            slot.tag == tag
+                && self
+                    .cells
+                    .get(slot.id)
+                    .is_some_and(|cell| Arc::ptr_eq(&cell.series, series) || cell.series == *series)
+        };
+        self.by_hash.find(series.hash64(), same).map(|slot| slot.id)
+    }
+
+    /// Adds a series that is not there. Returns its id and the bytes of memory newly held, roughly.
+    pub(super) fn insert(&mut self, series: &Arc<Series>) -> (u32, usize) {
+        let id = self.cells.push(Arc::clone(series));
+        let cells = &self.cells;
+        let hash_of = |slot: &Slot| cells.get(slot.id).map_or(0, |cell| cell.series.hash64());
+        self.by_hash.insert_unique(series.hash64(), Slot { tag: tag(series), id }, hash_of);
+        let labels = series.labels();
+        let mut bytes =
+            Cells::CELL_BYTES + 2 * size_of::<Slot>() + size_of::<Series>() + labels.memory_bytes();
+        for (name, value) in labels {
+            let label = match self.labels.entry_ref(name) {
+                EntryRef::Occupied(entry) => entry.into_mut(),
+                EntryRef::Vacant(entry) => entry.insert(LabelIndex::default()),
+            };
+            bytes += label.push(&self.hasher, value, id);
+        }
+        (id, bytes)
+    }
+}

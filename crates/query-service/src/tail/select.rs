@@ -1,0 +1,199 @@
+//! From matchers to ids of series.
+
+use parking_lot::RwLock;
+use promql::Matcher;
+
+use super::cells::Cells;
+use super::index::Index;
+
+/// Label values that are looked at under one hold of the lock: well below a millisecond's work for most expressions.
+const VALUES_A_HOLD: usize = 1024;
+
+/// The series that all matchers hold for: their ids, ascending, and the cells to find them in.
+///
+/// Matchers that name their values are answered first. What they leave is mostly few, and the rest is then cheaper
+/// asked of each series' labels than of each value of the label.
+pub(super) fn select(index: &RwLock<Index>, matchers: &[Matcher]) -> (Vec<u32>, Cells) {
+    let cells = index.read().cells().clone();
+    let (named, mut rest): (Vec<&Matcher>, Vec<&Matcher>) =
+        matchers.iter().partition(|matcher| names_its_values(matcher));
+    let mut selected: Option<Vec<u32>> = None;
+    for matcher in named {
+        let ids = ids_of_named(index, matcher, cells.len());
+        selected = Some(match selected {
+            None => ids,
+            Some(before) => intersect(&before, &ids),
+        });
+        if selected.as_ref().is_some_and(Vec::is_empty) {
+            return (Vec::new(), cells);
+        }
+    }
+    // Those that need the label narrow the selection; the others can only take from it.
+    rest.sort_by_key(|matcher| matcher.matches_empty());
+    for matcher in rest {
+        let values = index.read().label(matcher.name()).map_or(0, |label| label.values.len());
+        let next = match selected {
+            Some(before) if before.len() <= values => filter(&cells, before, matcher),
+            before if matcher.matches_empty() => {
+                let without =
+                    ids_of_values(index, matcher.name(), cells.len(), |text| !matcher.matches(text));
+                let before = before.unwrap_or_else(|| (0..cells.len()).collect());
+                subtract(before, &without)
+            }
+            before => {
+                let with = ids_of_values(index, matcher.name(), cells.len(), |text| matcher.matches(text));
+                before.map_or_else(|| with.clone(), |before| intersect(&before, &with))
+            }
+        };
+        if next.is_empty() {
+            return (next, cells);
+        }
+        selected = Some(next);
+    }
+    (selected.unwrap_or_else(|| (0..cells.len()).collect()), cells)
+}
+
+fn names_its_values(matcher: &Matcher) -> bool {
+    !matcher.op().is_negative() && !matcher.matches_empty() && matcher.as_literals().is_some()
+}
+
+fn ids_of_named(index: &RwLock<Index>, matcher: &Matcher, below: u32) -> Vec<u32> {
+    let texts = matcher.as_literals().unwrap_or_default();
+    let index = index.read();
+    union(texts.iter().map(|text| up_to(index.postings(matcher.name(), text), below)))
+}
+
+/// The ids of the series whose value of label `name` is one to keep.
+fn ids_of_values(index: &RwLock<Index>, name: &str, below: u32, keep: impl Fn(&str) -> bool) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut from = 0;
+    loop {
+        let index = index.read();
+        let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
+        let hold = &values[..values.len().min(VALUES_A_HOLD)];
+        for value in hold.iter().filter(|value| keep(&value.text)) {
+            ids.extend_from_slice(up_to(value.ids.as_slice(), below));
+        }
+        if hold.len() == values.len() {
+            break;
+        }
+        from += hold.len();
+    }
+    ids.sort_unstable();
+    ids
+}
+
+fn up_to(ids: &[u32], below: u32) -> &[u32] {
+    match ids.last() {
+        Some(&last) if last >= below => &ids[..ids.partition_point(|&id| id < below)],
+        _ => ids,
+    }
+}
+
+/// Of lists that have nothing in common.
+fn union<'a>(lists: impl Iterator<Item = &'a [u32]>) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut filled = 0;
+    for list in lists.filter(|list| !list.is_empty()) {
+        ids.extend_from_slice(list);
+        filled += 1;
+    }
+    if filled > 1 {
+        ids.sort_unstable();
+    }
+    ids
+}
+
+fn filter(cells: &Cells, mut ids: Vec<u32>, matcher: &Matcher) -> Vec<u32> {
+    ids.retain(|&id| {
+        let cell = cells.get(id);
+        cell.is_some_and(|cell| matcher.matches(cell.series.labels().get(matcher.name()).unwrap_or("")))
+    });
+    ids
+}
+
+/// What two ascending lists have in common.
+fn intersect(a: &[u32], b: &[u32]) -> Vec<u32> {
+    let (short, mut long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    // Where one list is much shorter, leaping through the other beats walking it.
+    let leap = long.len() / 16 > short.len();
+    let mut both = Vec::with_capacity(short.len());
+    for &id in short {
+        let skip = if leap {
+            long.partition_point(|&other| other < id)
+        } else {
+            long.iter().take_while(|&&other| other < id).count()
+        };
+        long = &long[skip..];
+        if long.first() == Some(&id) {
+            both.push(id);
+        }
+    }
+    both
+}
+
+/// What is in the ascending list `from` and not in the ascending list `without`.
+fn subtract(mut from: Vec<u32>, without: &[u32]) -> Vec<u32> {
+    let mut rest = without.iter().copied().peekable();
+    from.retain(|&id| {
+        while rest.next_if(|&other| other < id).is_some() {}
+        rest.peek() != Some(&id)
+    });
+    from
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use promql::MatchOp;
+    use proptest::prelude::*;
+    use telemetry::{Labels, Series};
+
+    use super::*;
+
+    fn index_of(series: &[Labels]) -> RwLock<Index> {
+        let mut index = Index::default();
+        for labels in series {
+            let series = Arc::new(Series::new(labels.clone()));
+            if index.find(&series).is_none() {
+                let (id, _) = index.insert(&series);
+                assert_eq!(index.find(&series), Some(id));
+            }
+        }
+        RwLock::new(index)
+    }
+
+    fn label_set() -> impl Strategy<Value = Labels> {
+        let pairs = prop::collection::btree_map("[abc]", "[xyz]{0,2}", 0..4);
+        pairs.prop_map(|pairs| Labels::from_pairs(pairs).unwrap())
+    }
+
+    fn matcher() -> impl Strategy<Value = Matcher> {
+        let equal = ("[abcd]", any::<bool>(), "[xyz]{0,2}").prop_map(|(name, negative, value)| {
+            Matcher::new(&name, if negative { MatchOp::NotEqual } else { MatchOp::Equal }, &value).unwrap()
+        });
+        let patterns =
+            prop::sample::select(vec!["x|y", "x.*", ".*", ".+", "", "(x|yz)?", ".*z", "[xy]+", "|z"]);
+        let regex = ("[abcd]", any::<bool>(), patterns).prop_map(|(name, negative, pattern)| {
+            Matcher::new(&name, if negative { MatchOp::NotRegex } else { MatchOp::Regex }, pattern).unwrap()
+        });
+        prop_oneof![equal, regex]
+    }
+
+    proptest! {
+        /// The index answers what asking every series would.
+        #[test]
+        fn selecting_is_filtering(
+            series in prop::collection::vec(label_set(), 0..60),
+            matchers in prop::collection::vec(matcher(), 0..4),
+        ) {
+            let index = index_of(&series);
+            let (ids, cells) = select(&index, &matchers);
+            let holds = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")));
+            let expected: Vec<u32> =
+                (0..cells.len()).filter(|&id| holds(cells.get(id).unwrap().series.labels())).collect();
+            prop_assert_eq!(ids, expected);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The series that a selection finds in all the places where a tenant's data is, each once.
+
+use std::sync::Arc;
+
+use promql::{Matcher, SelectedSeries, SeriesSamples, SourceError};
+use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels};
+
+use super::cells::Cells;
+use super::provisional::{batch_overlaps, exemplars_of, read_batch};
+use super::tenant::TenantView;
+use crate::samples::merge_newer;
+
+/// Series in ascending label order, and where their samples are.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    series: Vec<SeriesParts>,
+    parts: Vec<Part>,
+    /// Cells of the generations.
+    cells: Vec<Cells>,
+    /// Cold batches, then provisional ones.
+    batches: Vec<Arc<MetricBatch>>,
+    time_range_ms: (i64, i64),
+}
+
+#[derive(Debug)]
+struct SeriesParts {
+    series: Arc<Series>,
+    /// Its run in `Selected::parts` begins where that of the series before ends.
+    end: u32,
+}
+
+/// A place with samples of one series.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Cell { cells: u32, id: u32 },
+    Batch { batch: u32, index: u32 },
+}
+
+impl Selected {
+    /// What all `matchers` hold for among `cold` (in segment order) and `view`, with samples in the time range
+    /// (ms, both inclusive).
+    pub(crate) fn new(
+        view: &TenantView,
+        cold: &[Arc<MetricBatch>],
+        matchers: &[Matcher],
+        time_range_ms: (i64, i64),
+    ) -> Self {
+        let mut finder =
+            Finder { found: Vec::new(), selected: Self { time_range_ms, ..Self::default() }, matchers };
+        // From the oldest to the newest: the order of a series' parts is the order in which they win.
+        for batch in cold {
+            finder.look_in_cold(batch);
+        }
+        let mut provisional = Vec::new();
+        for generation in &view.generations {
+            let (ids, cells) = generation.select(matchers);
+            for batch in &generation.provisional {
+                batch.for_each_of(&ids, |id, index| {
+                    if let Some(cell) = cells.get(id) {
+                        provisional.push((batch.segment, Arc::clone(&cell.series), &batch.batch, index));
+                    }
+                });
+            }
+            finder.look_in_cells(&ids, cells);
+        }
+        provisional.sort_by_key(|(segment, ..)| *segment);
+        for (_, series, batch, index) in provisional {
+            finder.add_from_batch(series, batch, index);
+        }
+        finder.finish()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub(crate) fn labels(&self, index: usize) -> &Labels {
+        self.series[index].series.labels()
+    }
+
+    fn parts(&self, index: usize) -> &[Part] {
+        let start = if index == 0 { 0 } else { self.series[index - 1].end };
+        &self.parts[start as usize..self.series[index].end as usize]
+    }
+
+    pub(crate) fn read(&self, index: usize, out: &mut SeriesSamples) {
+        let parts = self.parts(index);
+        if let [part] = parts {
+            return self.read_part(*part, out);
+        }
+        let mut newer = SeriesSamples::default();
+        for part in parts {
+            newer.clear();
+            self.read_part(*part, &mut newer);
+            merge_newer(out, &newer);
+        }
+    }
+
+    fn read_part(&self, part: Part, out: &mut SeriesSamples) {
+        let (start_ms, end_ms) = self.time_range_ms;
+        match part {
+            Part::Cell { cells, id } => {
+                if let Some(cell) = self.cells[cells as usize].get(id) {
+                    cell.head.lock().read(start_ms, end_ms, out);
+                }
+            }
+            Part::Batch { batch, index } => {
+                read_batch(&self.batches[batch as usize], index as usize, self.time_range_ms, out);
+            }
+        }
+    }
+
+    /// The exemplars of series `index` in the time range, ascending by time, each once.
+    pub(crate) fn exemplars(&self, index: usize) -> Vec<Exemplar> {
+        let (start_ms, end_ms) = self.time_range_ms;
+        let mut all: Vec<Exemplar> = Vec::new();
+        for part in self.parts(index) {
+            match *part {
+                Part::Cell { cells, id } => {
+                    if let Some(cell) = self.cells[cells as usize].get(id) {
+                        all.extend(cell.head.lock().exemplars(start_ms, end_ms).cloned());
+                    }
+                }
+                Part::Batch { batch, index } => {
+                    let exemplars = exemplars_of(&self.batches[batch as usize], index as usize);
+                    let within = |exemplar: &&Exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms);
+                    all.extend(exemplars.iter().map(|(_, exemplar)| exemplar).filter(within).cloned());
+                }
+            }
+        }
+        all.sort_by(|a, b| a.timestamp_ms.cmp(&b.timestamp_ms).then_with(|| a.labels.cmp(&b.labels)));
+        all.dedup();
+        all
+    }
+}
+
+impl SelectedSeries for Selected {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn labels(&self, index: usize) -> &Labels {
+        self.labels(index)
+    }
+
+    fn read(&self, index: usize, out: &mut SeriesSamples) -> Result<(), SourceError> {
+        self.read(index, out);
+        Ok(())
+    }
+}
+
+struct Finder<'a> {
+    found: Vec<(Arc<Series>, Part)>,
+    selected: Selected,
+    matchers: &'a [Matcher],
+}
+
+impl Finder<'_> {
+    fn look_in_cold(&mut self, batch: &Arc<MetricBatch>) {
+        for (index, series) in batch.series.iter().enumerate() {
+            let labels = series.labels();
+            if self.matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or(""))) {
+                self.add_from_batch(Arc::clone(series), batch, index);
+            }
+        }
+    }
+
+    fn add_from_batch(&mut self, series: Arc<Series>, batch: &Arc<MetricBatch>, index: usize) {
+        let (start_ms, end_ms) = self.selected.time_range_ms;
+        if !batch_overlaps(batch, index, start_ms, end_ms) {
+            return;
+        }
+        let batches = &mut self.selected.batches;
+        if batches.last().is_none_or(|last| !Arc::ptr_eq(last, batch)) {
+            batches.push(Arc::clone(batch));
+        }
+        let batch = batches.len() as u32 - 1;
+        self.found.push((series, Part::Batch { batch, index: index as u32 }));
+    }
+
+    fn look_in_cells(&mut self, ids: &[u32], cells: Cells) {
+        let (start_ms, end_ms) = self.selected.time_range_ms;
+        let place = self.selected.cells.len() as u32;
+        for &id in ids {
+            if let Some(cell) = cells.get(id)
+                && cell.head.lock().overlaps(start_ms, end_ms)
+            {
+                self.found.push((Arc::clone(&cell.series), Part::Cell { cells: place, id }));
+            }
+        }
+        self.selected.cells.push(cells);
+    }
+
+    /// Puts the series in order and the parts of each together, in the order in which they were found.
+    fn finish(self) -> Selected {
+        let Self { found, mut selected, .. } = self;
+        let order = order_by_labels(&found, |(series, _)| series);
+        selected.series.reserve(order.len());
+        selected.parts.reserve(order.len());
+        for place in order {
+            let (series, part) = &found[place as usize];
+            selected.parts.push(*part);
+            let end = selected.parts.len() as u32;
+            match selected.series.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.series, series) || last.series == *series => last.end = end,
+                _ => selected.series.push(SeriesParts { series: Arc::clone(series), end }),
+            }
+        }
+        selected
+    }
+}

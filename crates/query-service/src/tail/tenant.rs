@@ -1,0 +1,176 @@
+//! One tenant's generations, and where the data is that no generation holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use segment_store::SegmentKey;
+use telemetry::Metadata;
+
+use super::generation::{Generation, GenerationView, PartitionPlace};
+use crate::limits::MAX_METADATA_A_TENANT;
+
+/// Which of two streams a segment came in by. While a restarted tail still reads what was there before it, new data goes
+/// into generations of its own, so that both streams append in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// What was in the bucket at the start.
+    Backlog,
+    /// Everything else.
+    Live,
+}
+
+/// Numbers of generations of [`Stream::Live`] begin here, so that they win over the backlog's.
+const FIRST_LIVE_NUMBER: u64 = 1 << 48;
+
+#[derive(Debug, Default)]
+pub(super) struct TenantTail {
+    state: RwLock<TenantState>,
+    metadata: RwLock<BTreeMap<String, (SegmentKey, Metadata)>>,
+}
+
+#[derive(Debug, Default)]
+struct TenantState {
+    /// Ascending by number; the last one of each stream is open.
+    generations: Vec<Arc<Generation>>,
+    /// What is to be read from the bucket, in segment order but for stragglers.
+    cold: Vec<PartitionPlace>,
+}
+
+impl TenantState {
+    fn open(&self, stream: Stream) -> Option<&Arc<Generation>> {
+        let is_live = stream == Stream::Live;
+        self.generations.iter().rev().find(|generation| (generation.number >= FIRST_LIVE_NUMBER) == is_live)
+    }
+}
+
+/// Gives generations their numbers.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    next: AtomicU64,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self { next: AtomicU64::new(1) }
+    }
+}
+
+impl Numbers {
+    fn next(&self, stream: Stream) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        match stream {
+            Stream::Backlog => number,
+            Stream::Live => FIRST_LIVE_NUMBER + number,
+        }
+    }
+}
+
+impl TenantTail {
+    /// Lets `work` put something in the open generation of `stream`, which stays until `work` is done.
+    pub(super) fn with_open<T>(
+        &self,
+        stream: Stream,
+        numbers: &Numbers,
+        work: impl FnOnce(&Arc<Generation>) -> T,
+    ) -> T {
+        {
+            let state = self.state.read();
+            if let Some(open) = state.open(stream) {
+                return work(open);
+            }
+        }
+        let mut state = self.state.write();
+        let open = match state.open(stream) {
+            Some(open) => Arc::clone(open),
+            None => {
+                let open = Arc::new(Generation::new(numbers.next(stream)));
+                let place = state.generations.partition_point(|other| other.number < open.number);
+                state.generations.insert(place, Arc::clone(&open));
+                open
+            }
+        };
+        // Nothing is dropped while the lock is held, and `open` is not empty when it is released.
+        work(&open)
+    }
+
+    /// Begins a new generation of `open`'s stream if `open` is still the newest of it.
+    pub(super) fn rotate(&self, open: &Arc<Generation>, numbers: &Numbers) {
+        let stream = if open.number >= FIRST_LIVE_NUMBER { Stream::Live } else { Stream::Backlog };
+        let mut state = self.state.write();
+        if state.open(stream).is_some_and(|newest| Arc::ptr_eq(newest, open)) {
+            let next = Arc::new(Generation::new(numbers.next(stream)));
+            let place = state.generations.partition_point(|other| other.number < next.number);
+            state.generations.insert(place, next);
+        }
+    }
+
+    /// All generations, oldest first.
+    pub(super) fn generations(&self) -> Vec<Arc<Generation>> {
+        self.state.read().generations.clone()
+    }
+
+    /// Drops a generation; its segments are read from the bucket from now on. Returns whether it was dropped, which it is
+    /// not while batches of it are provisional.
+    pub(super) fn drop_generation(&self, generation: &Arc<Generation>) -> bool {
+        let mut state = self.state.write();
+        let place = state.generations.iter().position(|other| Arc::ptr_eq(other, generation));
+        let Some(place) = place.filter(|_| !generation.has_provisional()) else { return false };
+        state.generations.remove(place);
+        let places = generation.places();
+        state.cold.extend(places);
+        true
+    }
+
+    /// Notes a partition that is to be read from the bucket.
+    pub(super) fn add_cold(&self, place: PartitionPlace) {
+        self.state.write().cold.push(place);
+    }
+
+    pub(super) fn view(&self, with_provisional: bool, start_ms: i64, end_ms: i64) -> TenantView {
+        let state = self.state.read();
+        let generations = state.generations.iter().map(|each| each.view(with_provisional)).collect();
+        let mut cold: Vec<PartitionPlace> =
+            state.cold.iter().filter(|place| place.overlaps(start_ms, end_ms)).copied().collect();
+        cold.sort_unstable_by_key(|place| place.segment);
+        TenantView { generations, cold }
+    }
+
+    /// Keeps what later segments say over what earlier ones said.
+    pub(super) fn add_metadata(&self, segment: SegmentKey, metadata: &BTreeMap<String, Metadata>) {
+        let is_news = {
+            let known = self.metadata.read();
+            metadata.iter().any(|(name, entry)| known.get(name).is_none_or(|(_, other)| other != entry))
+        };
+        if !is_news {
+            return;
+        }
+        let mut known = self.metadata.write();
+        for (name, entry) in metadata {
+            match known.get(name) {
+                Some((since, _)) if *since > segment => {}
+                None if known.len() >= MAX_METADATA_A_TENANT => {}
+                _ => _ = known.insert(name.clone(), (segment, entry.clone())),
+            }
+        }
+    }
+
+    pub(super) fn metadata<T>(&self, read: impl FnOnce(&BTreeMap<String, (SegmentKey, Metadata)>) -> T) -> T {
+        read(&self.metadata.read())
+    }
+
+    pub(super) fn cold_partitions(&self) -> usize {
+        self.state.read().cold.len()
+    }
+}
+
+/// What one query sees of a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct TenantView {
+    /// Oldest first.
+    pub(super) generations: Vec<GenerationView>,
+    /// Partitions in the time asked for that are to be read from the bucket, in segment order. All of them come before
+    /// the generations.
+    pub(crate) cold: Vec<PartitionPlace>,
+}
