@@ -1,13 +1,21 @@
 //! Segment bytes to columns and back; no I/O, no clock.
 
 mod cursor;
+mod decimal;
 mod error;
+mod extras;
 mod footer;
 mod frame;
 mod fresh;
+mod histograms;
+mod ids;
+mod ints;
+mod labels;
 pub mod limits;
 mod partition;
+mod times;
 mod trailer;
+mod values;
 
 pub use error::{EncodeError, FormatError};
 pub use footer::{Footer, FooterParse, PartitionEntry, Signal};

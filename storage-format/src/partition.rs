@@ -1,135 +1,177 @@
-//! The bytes of one partition.
+//! The bytes of one partition: the columns of one [`MetricBatch`].
 
-use std::sync::Arc;
+use telemetry::{Labels, MetricBatch};
 
-use telemetry::{
-    CounterResetHint, Exemplar, Histogram, Labels, Metadata, MetricBatch, MetricType, Series, Span,
-};
-
-use crate::cursor::{Budget, Reader, allowance, put_signed, put_text, put_varint};
+use crate::cursor::{Budget, Reader, allowance, put_varint};
 use crate::error::{EncodeError, FormatError};
-use crate::frame::{BlockWriter, read_frame};
+use crate::extras::{put_exemplars, put_metadata, read_exemplars, read_metadata};
+use crate::frame::BlockWriter;
+use crate::histograms::{put_histograms, read_histograms};
+use crate::ints::Effort;
+use crate::labels::{LabelWriter, read_labels};
+use crate::limits::MEMORY_PER_BYTE;
+use crate::times::{TimeWriter, read_times};
+use crate::values::{put_values, read_values};
 
+const WHAT: &str = "partition";
+
+/// Appends the partition that holds `batch`.
 pub(crate) fn encode(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut raw = Vec::new();
-    put_varint(&mut raw, batch.series.len() as u64);
-    for (index, series) in batch.series.iter().enumerate() {
-        put_text(&mut raw, series.labels().as_canonical());
-        let (times, values) = batch.floats_of(index);
-        put_varint(&mut raw, times.len() as u64);
-        for (time, value) in times.iter().zip(values) {
-            raw.extend_from_slice(&time.to_le_bytes());
-            raw.extend_from_slice(&value.to_bits().to_le_bytes());
-        }
-    }
-    put_varint(&mut raw, batch.histograms.len() as u64);
-    for (series, time, histogram) in &batch.histograms {
-        put_varint(&mut raw, u64::from(*series));
-        put_signed(&mut raw, *time);
-        raw.push(histogram.counter_reset_hint.to_persisted());
-        raw.push(histogram.schema.cast_unsigned());
-        for number in [histogram.zero_threshold, histogram.zero_count, histogram.count, histogram.sum] {
-            raw.extend_from_slice(&number.to_bits().to_le_bytes());
-        }
-        for spans in [&histogram.positive_spans, &histogram.negative_spans] {
-            put_varint(&mut raw, spans.len() as u64);
-            for span in spans {
-                put_signed(&mut raw, span.offset.into());
-                put_varint(&mut raw, span.length.into());
-            }
-        }
-        for numbers in [&histogram.positive_buckets, &histogram.negative_buckets, &histogram.custom_values] {
-            put_varint(&mut raw, numbers.len() as u64);
-            for number in numbers {
-                raw.extend_from_slice(&number.to_bits().to_le_bytes());
-            }
-        }
-    }
-    put_varint(&mut raw, batch.exemplars.len() as u64);
-    for (series, exemplar) in &batch.exemplars {
-        put_varint(&mut raw, u64::from(*series));
-        put_signed(&mut raw, exemplar.timestamp_ms);
-        raw.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
-        put_text(&mut raw, exemplar.labels.as_canonical());
-    }
-    put_varint(&mut raw, batch.metadata.len() as u64);
-    for (name, metadata) in &batch.metadata {
-        put_text(&mut raw, name);
-        raw.push(metadata.metric_type.to_persisted());
-        put_text(&mut raw, &metadata.help);
-        put_text(&mut raw, &metadata.unit);
-    }
+    check(batch)?;
     let mut block = BlockWriter::default();
-    block.put_frame(&raw)?;
-    while allowance(block.bytes.len() as u64) < block.memory * 64 {
-        block.bytes.push(0);
+    for count in [
+        batch.series.len(),
+        batch.values.len(),
+        batch.histograms.len(),
+        batch.exemplars.len(),
+        batch.metadata.len(),
+    ] {
+        put_varint(&mut block.bytes, count as u64);
     }
-    out.extend_from_slice(&block.bytes);
+    if !batch.series.is_empty() {
+        let mut labels = LabelWriter::default();
+        for series in &batch.series {
+            labels.push(series.labels())?;
+        }
+        labels.put(&mut block)?;
+    }
+    if !batch.values.is_empty() {
+        let mut times = TimeWriter::default();
+        for index in 0..batch.series.len() {
+            times.push(batch.floats_of(index).0)?;
+        }
+        times.put(Effort::Fresh, &mut block)?;
+        put_values(&batch.values, &batch.float_ends, &metric_ends(batch), Effort::Fresh, &mut block)?;
+    }
+    if !batch.histograms.is_empty() {
+        put_histograms(&batch.histograms, &mut block)?;
+    }
+    if !batch.exemplars.is_empty() {
+        put_exemplars(&batch.exemplars, &mut block)?;
+    }
+    if !batch.metadata.is_empty() {
+        put_metadata(&batch.metadata, &mut block)?;
+    }
+    // Readers refuse what is out of proportion to its size; zeros bring what is very regular back into it.
+    let missing = block.memory.saturating_sub(allowance(block.bytes.len() as u64)).div_ceil(MEMORY_PER_BYTE);
+    block.bytes.resize(block.bytes.len() + missing as usize, 0);
+    out.append(&mut block.bytes);
     Ok(())
 }
 
-fn float(reader: &mut Reader<'_>) -> Result<f64, FormatError> {
-    Ok(f64::from_bits(reader.u64()?))
+/// For each metric the end of its series.
+fn metric_ends(batch: &MetricBatch) -> Vec<u32> {
+    let mut ends = Vec::new();
+    let mut last: Option<&Labels> = None;
+    for (index, series) in (0_u32..).zip(&batch.series) {
+        if last.is_some_and(|last| !same_metric(last, series.labels())) {
+            ends.push(index);
+        }
+        last = Some(series.labels());
+    }
+    ends.push(batch.series.len() as u32);
+    ends
 }
 
+/// Whether two neighbours are of one metric. Labels without a name go together.
+fn same_metric(a: &Labels, b: &Labels) -> bool {
+    a.metric_name() == b.metric_name()
+}
+
+/// Checks what the columns rely on.
+fn check(batch: &MetricBatch) -> Result<(), EncodeError> {
+    let bad = |why| Err(EncodeError::InvalidBatch(why));
+    if u32::try_from(batch.values.len()).is_err() || u32::try_from(batch.series.len()).is_err() {
+        let size = batch.values.len().max(batch.series.len()) as u64;
+        return Err(EncodeError::TooLarge { what: "a batch in samples", size, limit: u32::MAX.into() });
+    }
+    if batch.float_ends.len() != batch.series.len()
+        || batch.timestamps_ms.len() != batch.values.len()
+        || batch.float_ends.last().map_or(0, |end| *end as usize) != batch.values.len()
+        || batch.float_ends.windows(2).any(|pair| pair[0] > pair[1])
+    {
+        return bad("its columns do not fit together");
+    }
+    let series = batch.series.len() as u32;
+    if batch.histograms.iter().any(|row| row.0 >= series) || batch.exemplars.iter().any(|row| row.0 >= series)
+    {
+        return bad("a histogram or exemplar without a series");
+    }
+    if batch.histograms.windows(2).any(|pair| (pair[0].0, pair[0].1) >= (pair[1].0, pair[1].1)) {
+        return bad("native histograms do not ascend");
+    }
+    if batch
+        .exemplars
+        .windows(2)
+        .any(|pair| (pair[0].0, pair[0].1.timestamp_ms) > (pair[1].0, pair[1].1.timestamp_ms))
+    {
+        return bad("exemplars do not ascend");
+    }
+    match has_invariants(batch) {
+        Ok(()) => Ok(()),
+        Err(why) => bad(why),
+    }
+}
+
+/// Checks the invariants that no column holds by itself.
+fn has_invariants(batch: &MetricBatch) -> Result<(), &'static str> {
+    let mut histograms = batch.histograms.iter().peekable();
+    let mut exemplars = batch.exemplars.iter().peekable();
+    let mut start = 0;
+    for (index, &end) in (0_u32..).zip(&batch.float_ends) {
+        let times = &batch.timestamps_ms[start..end as usize];
+        start = end as usize;
+        let mut some = !times.is_empty();
+        while let Some((_, at_ms, _)) = histograms.next_if(|row| row.0 == index) {
+            some = true;
+            if times.binary_search(at_ms).is_ok() {
+                return Err("a float and a histogram at the same time");
+            }
+        }
+        while exemplars.next_if(|row| row.0 == index).is_some() {
+            some = true;
+        }
+        if !some {
+            return Err("a series without samples and exemplars");
+        }
+    }
+    Ok(())
+}
+
+/// Reads a partition. Its checksum has been checked, which says nothing about who made it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<MetricBatch, FormatError> {
     let mut budget = Budget::of(bytes.len());
-    let mut outer = Reader::new(bytes, "partition");
-    let raw = read_frame(&mut outer, "partition", &mut budget)?;
-    let mut reader = Reader::new(&raw, "partition");
+    let mut reader = Reader::new(bytes, WHAT);
+    let [series, values, histograms, exemplars, metadata] =
+        [reader.size()?, reader.size()?, reader.size()?, reader.size()?, reader.size()?];
     let mut batch = MetricBatch::default();
-    for _ in 0..reader.count(2)? {
-        let labels = Labels::from_canonical(reader.text()?).map_err(|_| reader.corrupt("labels"))?;
-        if batch.series.last().is_some_and(|last: &Arc<Series>| *last.labels() >= labels) {
-            return Err(reader.corrupt("series that do not ascend"));
-        }
-        batch.series.push(Arc::new(Series::new(labels)));
-        for _ in 0..reader.count(16)? {
-            batch.timestamps_ms.push(reader.u64()?.cast_signed());
-            batch.values.push(float(&mut reader)?);
-        }
-        batch.float_ends.push(batch.values.len() as u32);
+    if series > 0 {
+        batch.series = read_labels(&mut reader, series, &mut budget)?;
     }
-    for _ in 0..reader.count(38)? {
-        let series = reader.varint()? as u32;
-        let time = reader.signed()?;
-        let counter_reset_hint =
-            CounterResetHint::from_persisted(reader.u8()?).ok_or(reader.corrupt("reset hint"))?;
-        let mut histogram =
-            Histogram { counter_reset_hint, schema: reader.u8()?.cast_signed(), ..Histogram::default() };
-        histogram.zero_threshold = float(&mut reader)?;
-        histogram.zero_count = float(&mut reader)?;
-        histogram.count = float(&mut reader)?;
-        histogram.sum = float(&mut reader)?;
-        for spans in [&mut histogram.positive_spans, &mut histogram.negative_spans] {
-            for _ in 0..reader.count(2)? {
-                let offset = i32::try_from(reader.signed()?).map_err(|_| reader.corrupt("span"))?;
-                let length = u32::try_from(reader.varint()?).map_err(|_| reader.corrupt("span"))?;
-                spans.push(Span { offset, length });
-            }
+    if values > 0 {
+        let times = read_times(&mut reader, series, &mut budget)?;
+        if times.timestamps_ms.len() != values {
+            return Err(reader.corrupt("not as many samples as it says"));
         }
-        for numbers in
-            [&mut histogram.positive_buckets, &mut histogram.negative_buckets, &mut histogram.custom_values]
-        {
-            for _ in 0..reader.count(8)? {
-                numbers.push(float(&mut reader)?);
-            }
-        }
-        batch.histograms.push((series, time, Arc::new(histogram)));
+        batch.timestamps_ms = times.timestamps_ms;
+        batch.float_ends = times.ends;
+        batch.values = read_values(&mut reader, &batch.float_ends, &mut budget)?;
+    } else {
+        batch.float_ends = vec![0; series];
     }
-    for _ in 0..reader.count(11)? {
-        let series = reader.varint()? as u32;
-        let timestamp_ms = reader.signed()?;
-        let value = float(&mut reader)?;
-        let labels = Labels::from_canonical(reader.text()?).map_err(|_| reader.corrupt("labels"))?;
-        batch.exemplars.push((series, Exemplar { labels, value, timestamp_ms }));
+    if histograms > 0 {
+        batch.histograms = read_histograms(&mut reader, histograms, series, &mut budget)?;
     }
-    for _ in 0..reader.count(4)? {
-        let name = reader.text()?.to_owned();
-        let metric_type = MetricType::from_persisted(reader.u8()?).ok_or(reader.corrupt("metric type"))?;
-        let (help, unit) = (reader.text()?.to_owned(), reader.text()?.to_owned());
-        batch.metadata.insert(name, Metadata { metric_type, help, unit });
+    if exemplars > 0 {
+        batch.exemplars = read_exemplars(&mut reader, exemplars, series, &mut budget)?;
     }
-    reader.finish()?;
+    if metadata > 0 {
+        batch.metadata = read_metadata(&mut reader, metadata, &mut budget)?;
+    }
+    let padding = reader.remaining();
+    if reader.bytes(padding)?.iter().any(|byte| *byte != 0) {
+        return Err(reader.corrupt("bytes left over"));
+    }
+    has_invariants(&batch).map_err(|why| reader.corrupt(why))?;
     Ok(batch)
 }

@@ -273,6 +273,27 @@ fn push_length_prefixed(out: &mut String, text: &str) {
     out.push_str(text);
 }
 
+/// Takes the first pair off canonical text: name, value, and the text after them. `None` when there is no whole pair.
+///
+/// A pair's canonical text says itself where it ends, so two pairs are equal exactly when one's text starts with the
+/// other's: that lets writers compare label sets pair by pair without reading them.
+#[inline]
+#[must_use]
+pub fn split_canonical_pair(text: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = try_take(text)?;
+    let (value, rest) = try_take(rest)?;
+    Some((name, value, rest))
+}
+
+/// Appends a pair in canonical form. Both texts are at most [`MAX_LABEL_BYTES`] long.
+///
+/// Text put together this way becomes [`Labels`] by [`Labels::from_canonical`], which checks the order.
+pub fn push_canonical_pair(out: &mut String, name: &str, value: &str) {
+    debug_assert!(name.len() <= MAX_LABEL_BYTES && value.len() <= MAX_LABEL_BYTES);
+    push_length_prefixed(out, name);
+    push_length_prefixed(out, value);
+}
+
 /// Collects pairs in any order and makes [`Labels`] of them; reuse one to save allocations.
 #[derive(Debug, Default)]
 pub struct LabelsBuilder<'a> {

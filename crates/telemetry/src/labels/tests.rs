@@ -62,3 +62,18 @@ fn prints_as_promql_writes_it() {
     assert_eq!(show(&[("__name__", "a:b"), ("job", "x\"y")]), r#"a:b{job="x\"y"}"#);
     assert_eq!(show(&[("__name__", "http.requests"), ("a.b", "c")]), r#"{"http.requests", "a.b"="c"}"#);
 }
+
+#[test]
+fn canonical_text_is_taken_apart_and_put_together_pair_by_pair() {
+    let long = "v".repeat(200);
+    let labels = Labels::from_pairs([("__name__", "up"), ("a", long.as_str())]).unwrap();
+    let (name, value, rest) = split_canonical_pair(labels.as_canonical()).unwrap();
+    assert_eq!((name, value), ("__name__", "up"));
+    assert_eq!(split_canonical_pair(rest), Some(("a", long.as_str(), "")));
+    assert_eq!(split_canonical_pair(&rest[..rest.len() - 1]), None);
+    let mut text = String::new();
+    for (name, value) in &labels {
+        push_canonical_pair(&mut text, name, value);
+    }
+    assert_eq!(text, labels.as_canonical());
+}
