@@ -52,6 +52,8 @@ impl Dataset {
                 let samples = floats(&mut rng, metric, start_ms);
                 timeseries.push(TimeSeries { labels: identity(metric, &[]), samples, histograms: Vec::new() });
             }
+            let info = identity("target_info", &[("version", instance), ("zone", "z1")]);
+            timeseries.push(TimeSeries { labels: info, samples: constant(&mut rng, start_ms), histograms: Vec::new() });
             timeseries.extend(classic_histogram(&mut rng, start_ms, &identity));
             for metric in ["native", "custom"] {
                 let histograms = natives(&mut rng, metric == "custom", start_ms);
@@ -104,6 +106,10 @@ fn floats(rng: &mut ChaCha8Rng, metric: &str, start_ms: i64) -> Vec<Sample> {
             Sample { value: special.unwrap_or(level), timestamp }
         })
         .collect()
+}
+
+fn constant(rng: &mut ChaCha8Rng, start_ms: i64) -> Vec<Sample> {
+    times(rng, start_ms).into_iter().map(|timestamp| Sample { value: 1.0, timestamp }).collect()
 }
 
 fn classic_histogram(

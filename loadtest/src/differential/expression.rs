@@ -234,11 +234,15 @@ impl<'r> Generator<'r> {
     }
 
     fn aggregation(&mut self, depth: u32) -> Expression {
-        let inner = self.vector(depth - 1);
         let operator = self.pick(&[
             "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile",
             "count_values",
         ]);
+        let inner = match operator {
+            // Among equal values the choice is nobody's contract, and so are last digits that become a label.
+            "topk" | "bottomk" | "count_values" => self.tie_free(),
+            _ => self.vector(depth - 1),
+        };
         let grouping = match self.rng.random_range(0..3) {
             0 => String::new(),
             1 => format!(" by ({})", self.some_labels()),
@@ -256,6 +260,17 @@ impl<'r> Generator<'r> {
         }));
         parts.extend([Part::Child(inner), Part::Text(")".into())]);
         Expression::of(Kind::Vector, parts)
+    }
+
+    /// A vector whose values differ from each other and do not depend on the order of additions.
+    fn tie_free(&mut self) -> Expression {
+        let duration = self.pick(&DURATIONS);
+        let text = match self.rng.random_range(0..3) {
+            0 => "gauge".to_owned(),
+            1 => "counter_total".to_owned(),
+            _ => format!("max_over_time(gauge[{duration}])"),
+        };
+        Expression::text(Kind::Vector, text)
     }
 
     fn range_function(&mut self, depth: u32) -> Expression {
@@ -291,6 +306,7 @@ impl<'r> Generator<'r> {
             "abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn", "sin", "cos", "tanh", "asinh", "deg",
             "timestamp", "sort", "sort_desc", "absent", "day_of_week", "hour", "minute", "days_in_month", "round",
             "clamp", "clamp_min", "clamp_max", "label_replace", "label_join", "vector",
+            "info",
         ]);
         match function {
             "round" => {
@@ -309,6 +325,18 @@ impl<'r> Generator<'r> {
             "vector" => {
                 let scalar = self.scalar(depth - 1);
                 call(Kind::Vector, function, vec![scalar])
+            }
+            "info" => {
+                let data_labels = self.pick(&["", r#", {version=~".+"}"#, r#", {version="2", zone!=""}"#]);
+                Expression::of(
+                    Kind::Vector,
+                    vec![
+                        Part::Text("info(".into()),
+                        Part::Child(inner),
+                        Part::Optional(data_labels.into()),
+                        Part::Text(")".into()),
+                    ],
+                )
             }
             "label_replace" => Expression::of(
                 Kind::Vector,

@@ -1,0 +1,76 @@
+//! One module for each command.
+
+pub mod compare;
+pub mod crash;
+pub mod visible;
+pub mod write;
+
+use crate::api::ApiError;
+use crate::cli::Command;
+use crate::http::UrlError;
+use crate::procfs::ProcError;
+use crate::server::ServerError;
+use crate::workload::payloads::PayloadError;
+
+/// What a command has to say.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub json: serde_json::Value,
+    /// Whether all is as it must be.
+    pub good: bool,
+}
+
+/// A measurement that did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The --target.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The workload.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The --pid.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
+    /// A server that the tool starts.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A request that must work.
+    #[error("{doing} failed")]
+    Api {
+        /// What was tried.
+        doing: &'static str,
+        /// What was the answer.
+        #[source]
+        source: ApiError,
+    },
+    /// The directory for data and logs.
+    #[error("no temporary directory")]
+    TempDir(#[source] std::io::Error),
+    /// A result that is no JSON.
+    #[error("the result cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Nothing to do.
+    #[error("{0}")]
+    Usage(&'static str),
+}
+
+fn api(doing: &'static str) -> impl FnOnce(ApiError) -> CommandError {
+    move |source| CommandError::Api { doing, source }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// When nothing can be said about the server.
+pub async fn run(command: &Command) -> Result<Outcome, CommandError> {
+    match command {
+        Command::Write(args) => write::run(args).await,
+        Command::Visible(args) => visible::run(args).await,
+        Command::Crash(args) => crash::run(args).await,
+        Command::Compare(args) => compare::run(args).await,
+    }
+}
