@@ -29,12 +29,6 @@ impl ShardId {
     pub fn fresh_prefix(self) -> String {
         format!("fresh/{self}/")
     }
-
-    /// The key of the shard's manifest. It sorts after every fresh segment.
-    #[must_use]
-    pub fn manifest_key(self) -> String {
-        format!("fresh/{self}/manifest")
-    }
 }
 
 /// The name of a fresh segment.
@@ -178,7 +172,7 @@ mod tests {
     #[test]
     fn the_manifest_sorts_after_every_segment() {
         let last = SegmentKey { shard: ShardId(7), time_ms: MAX_TIME_MS, unique: u64::MAX };
-        assert!(last.to_string() < ShardId(7).manifest_key());
+        assert!(last.to_string() < crate::manifest::ShardManifest::key(ShardId(7)));
         assert!(last.to_string().starts_with(&ShardId(7).fresh_prefix()));
     }
 }

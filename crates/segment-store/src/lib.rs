@@ -1,22 +1,48 @@
-//! Object keys, buckets, group commit and snapshots.
+//! Object keys, buckets, group commit and snapshots: how data gets into the object store and is found there.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`bucket`] | the narrow view of an object store, and its implementations: S3, a local directory, wrappers |
+//! | [`key`] | names of objects, and the order that they give segments |
+//! | [`commit`] | group commit: many requests, one object, acked when it is durable |
+//! | [`tail`] | what a flush tells the tail, so that data is visible before it is durable |
+//! | [`snapshot`] | what is in the bucket, read in the one order that is right |
+//! | [`manifest`] | what compaction has absorbed |
+//! | [`clock`], [`seed`] | time and randomness, injected |
+//! | [`limits`] | every bound that is not a setting |
+//!
+//! Everything runs from an injected [`Clock`], [`Seed`] and [`Bucket`], so a seed replays any behaviour.
 
+mod backoff;
 pub mod bucket;
 pub mod clock;
 pub mod commit;
 pub mod key;
+pub mod limits;
+pub mod manifest;
 pub mod seed;
+pub mod snapshot;
 pub mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use bucket::counted::{Counted, RequestCounts};
 pub use bucket::local::LocalBucket;
+pub use bucket::retrying::Retrying;
 pub use bucket::{
     Bucket, BucketError, Etag, GetRange, ListPage, ListedObject, Object, ObjectMeta, Operation, PutCondition,
     PutId, PutOutcome,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use commit::{CommitError, GroupCommit, GroupCommitParts, GroupCommitSettings, WorkOn};
+pub use commit::{
+    CommitError, GroupCommit, GroupCommitParts, GroupCommitSettings, GroupCommitStats, PUT_LATENCY_BOUNDS_MS,
+    WorkOn,
+};
 pub use key::{KeyMaker, SegmentKey, SegmentKeyError, ShardId};
+pub use manifest::{ShardManifest, TenantManifest};
 pub use seed::Seed;
+pub use snapshot::{
+    FreshObject, ReadError, Snapshot, list_fresh, read_fresh_footer, read_fresh_partition,
+    read_fresh_partitions, read_in_snapshot,
+};
 pub use tail::{FlushOutcome, NoTail, TailOffer, TailSink};

@@ -20,6 +20,7 @@ use bytes::Bytes;
 pub mod counted;
 mod error;
 pub mod local;
+pub mod retrying;
 
 pub use error::{BucketError, Operation, PutOutcome};
 

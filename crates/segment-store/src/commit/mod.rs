@@ -1,11 +1,40 @@
 //! Group commit: many requests, one object, acked when it is durable.
+//!
+//! Requests join the open group. The group is sealed when its linger is over and a place among the flushes in flight is free, or at
+//! once when it is full; then it becomes one segment: sorted into columns, offered to the tail, encoded, put, settled, acked.
+//! Flushes run beside each other, never one behind another; when the bucket is slow, groups grow instead.
+//!
+//! Invariants:
+//! - a request is acked only after its segment's put was answered or its put-id was found in the bucket;
+//! - the tail hears "durable" before any request is acked;
+//! - every request that was taken gets exactly one answer, unless the runtime ends;
+//! - segments of one writer are named in the order in which they were sealed.
+//!
+//! Crash: what was not acked may be in the bucket or not; clients send it again, and equal samples count once. Nothing is
+//! leaked: there is no object that is not a whole, visible segment.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use telemetry::{MetricRows, TenantId};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::task::TaskTracker;
 
-use crate::{Bucket, BucketError, Clock, Seed, SegmentKey, ShardId, TailSink};
+use crate::{Bucket, Clock, KeyMaker, PutId, Seed, SegmentKey, ShardId, TailSink};
+
+mod error;
+mod flush;
+mod put;
+mod stats;
+
+pub use error::CommitError;
+use flush::{Answer, Charge, Group, Name, Sealed};
+use stats::{Counters, add};
+pub use stats::{GroupCommitStats, PUT_LATENCY_BOUNDS_MS};
 
 /// What group commit works with. Settings are numbers; these are parts.
 #[derive(Debug)]
@@ -39,16 +68,18 @@ pub enum WorkOn {
 /// How requests are grouped.
 #[derive(Clone, Debug)]
 pub struct GroupCommitSettings {
-    /// How long a flush waits for company, from its first request on.
+    /// How long a group waits for company, from its first request on. Default 20 ms.
     pub linger: Duration,
-    /// A flush starts at once when its requests hold this much memory (bytes, [`MetricRows::memory_bytes`]).
+    /// A group is sealed at once when its requests hold this much memory (bytes, [`MetricRows::memory_bytes`]). Default 8 MiB,
+    /// some 350,000 float samples.
     pub flush_bytes: usize,
-    /// Requests that are not yet answered hold at most this much memory together (bytes); more are turned away.
+    /// Requests without an answer hold at most this much memory together (bytes, likewise); more are turned away. What flushes
+    /// make of them takes about as much again. Default 64 MiB.
     pub pending_bytes: usize,
-    /// At most so many flushes are encoded or put at the same time. At least 1.
+    /// At most so many flushes are encoded or put at the same time; at least 1. Default 8.
     pub flushes_in_flight: usize,
-    /// How long a segment's puts are tried, from the first one's start on the monotonic clock. Must stay far below the
-    /// grace of deletion, so that a key that was deleted is never made anew.
+    /// How long the puts of a segment are tried, from the first one's start on the monotonic clock. Must stay far below the
+    /// grace of deletion, so that a key that was deleted is never made anew. Default 30 s.
     pub put_time: Duration,
 }
 
@@ -64,92 +95,203 @@ impl Default for GroupCommitSettings {
     }
 }
 
-/// Why a request was not committed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CommitError {
-    /// There was nothing in it.
-    #[error("the request holds no samples, exemplars or metadata")]
-    Empty,
-    /// It can never be taken.
-    #[error(
-        "the request holds {bytes} bytes in memory, more than the {limit_bytes} that may be pending: send less at a time"
-    )]
-    TooLarge {
-        /// What it holds.
-        bytes: usize,
-        /// [`GroupCommitSettings::pending_bytes`]
-        limit_bytes: usize,
-    },
-    /// Too much is waiting for the bucket. Nothing of the request was stored.
-    #[error("{pending_bytes} of {limit_bytes} bytes are waiting for the object store: try again later")]
-    Overloaded {
-        /// What is waiting.
-        pending_bytes: usize,
-        /// [`GroupCommitSettings::pending_bytes`]
-        limit_bytes: usize,
-    },
-    /// The process is going down. Nothing of the request was stored.
-    #[error("the writer is shutting down: try again elsewhere")]
-    ShuttingDown,
-    /// It is certain that nothing was stored.
-    #[error("segment {segment} was not stored")]
-    NotStored {
-        /// The segment.
-        segment: SegmentKey,
-        /// The last error.
-        source: Arc<BucketError>,
-    },
-    /// Nobody knows whether it was stored. To send it again is harmless: equal samples count once.
-    #[error("it is not known whether segment {segment} was stored")]
-    Unknown {
-        /// The segment.
-        segment: SegmentKey,
-        /// The last error.
-        source: Arc<BucketError>,
-    },
-    /// A bug: the flush broke off, or its segment could not be encoded.
-    #[error("the flush failed before its segment was put: {0}")]
-    Internal(Arc<str>),
-}
-
-impl CommitError {
-    /// Whether the client should send the same request again.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Empty | Self::TooLarge { .. } => false,
-            Self::Overloaded { .. }
-            | Self::ShuttingDown
-            | Self::NotStored { .. }
-            | Self::Unknown { .. }
-            | Self::Internal(_) => true,
-        }
-    }
-}
-
 /// Commits requests in groups. One a shard and process.
 #[derive(Debug)]
 pub struct GroupCommit {
-    _parts: GroupCommitParts,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    bucket: Arc<dyn Bucket>,
+    tail: Arc<dyn TailSink>,
+    clock: Arc<dyn Clock>,
+    work_on: WorkOn,
+    settings: GroupCommitSettings,
+    state: Mutex<State>,
+    pending_bytes: Arc<AtomicUsize>,
+    flights: Semaphore,
+    tasks: TaskTracker,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+struct State {
+    closed: bool,
+    open: Option<Open>,
+    groups: u64,
+    keys: KeyMaker,
+    rng: ChaCha8Rng,
+}
+
+/// The group that requests join, and the task that will flush it: by its number when it takes the group itself, by the
+/// channel when the group is sealed before that.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    group: Group,
+    task: oneshot::Sender<Sealed>,
 }
 
 impl GroupCommit {
-    /// Starts committing. Needs a tokio runtime when [`Self::commit`] is called.
+    /// Starts committing. [`Self::commit`] needs a tokio runtime with time.
     #[must_use]
     pub fn start(parts: GroupCommitParts) -> Self {
-        Self { _parts: parts }
+        let GroupCommitParts { bucket, shard, tail, clock, seed, work_on, settings } = parts;
+        let mut rng = seed.rng();
+        let keys = KeyMaker::new(shard, ChaCha8Rng::from_rng(&mut rng));
+        let flights = Semaphore::new(settings.flushes_in_flight.clamp(1, Semaphore::MAX_PERMITS));
+        let shared = Shared {
+            bucket,
+            tail,
+            clock,
+            work_on,
+            settings,
+            state: Mutex::new(State { closed: false, open: None, groups: 0, keys, rng }),
+            pending_bytes: Arc::default(),
+            flights,
+            tasks: TaskTracker::new(),
+            counters: Counters::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Stores `rows` of `tenant` and returns when they are durable, with the segment that holds them. When the returned
-    /// future is dropped, the rows are stored all the same.
+    /// future is dropped after its first poll, the rows are stored all the same.
     ///
     /// # Errors
-    /// [`CommitError`]; unless it is [`CommitError::Unknown`] or [`CommitError::Internal`], nothing was stored.
+    /// [`CommitError`]; unless [`CommitError::may_be_stored`], nothing was stored.
     pub async fn commit(&self, tenant: TenantId, rows: MetricRows) -> Result<SegmentKey, CommitError> {
-        let _ = (tenant, rows);
-        Err(CommitError::ShuttingDown)
+        let answer = self.shared.join_group(tenant, rows)?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(CommitError::BrokenOff(Arc::from("its task ended without an answer"))))
     }
 
-    /// Takes no more requests, flushes what is pending, and returns when every request has its answer.
-    pub async fn shutdown(&self) {}
+    /// Takes no more requests, flushes what is pending without further linger, and returns when every request has its answer.
+    pub async fn shutdown(&self) {
+        {
+            let mut state = self.shared.state.lock();
+            state.closed = true;
+            if let Some(open) = state.open.take() {
+                self.shared.seal(&mut state, open);
+            }
+        }
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> GroupCommitStats {
+        let free = self.shared.flights.available_permits();
+        let flushes_in_flight = self.shared.settings.flushes_in_flight.max(1).saturating_sub(free) as u64;
+        let pending_bytes = self.shared.pending_bytes.load(Ordering::Relaxed) as u64;
+        self.shared.counters.snapshot(flushes_in_flight, pending_bytes)
+    }
 }
+
+impl Shared {
+    /// Adds a request to the open group, and opens and seals groups as it needs.
+    fn join_group(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        rows: MetricRows,
+    ) -> Result<oneshot::Receiver<Answer>, CommitError> {
+        if rows.is_empty() {
+            return Err(CommitError::Empty);
+        }
+        let (bytes, limit_bytes) = (rows.memory_bytes(), self.settings.pending_bytes);
+        if bytes > limit_bytes {
+            return Err(CommitError::TooLarge { bytes, limit_bytes });
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(CommitError::ShuttingDown);
+        }
+        let pending_bytes = self.pending_bytes.load(Ordering::Relaxed);
+        if pending_bytes + bytes > limit_bytes {
+            add(&self.counters.requests_overloaded, 1);
+            return Err(CommitError::Overloaded { pending_bytes, limit_bytes });
+        }
+        add(&self.counters.requests, 1);
+        let mut open = match state.open.take() {
+            Some(open) => open,
+            None => self.open_group(&mut state),
+        };
+        let (request, answer) = oneshot::channel();
+        open.group.rows.entry(tenant).or_default().push(rows);
+        open.group.waiting.push(request);
+        open.group.charge.add(bytes);
+        if open.group.charge.bytes >= self.settings.flush_bytes {
+            self.seal(&mut state, open);
+        } else {
+            state.open = Some(open);
+        }
+        Ok(answer)
+    }
+
+    fn open_group(self: &Arc<Self>, state: &mut State) -> Open {
+        let number = state.groups;
+        state.groups += 1;
+        let (task, sealed) = oneshot::channel();
+        self.tasks.spawn(Arc::clone(self).run_group(number, sealed));
+        let charge = Charge::new(&self.pending_bytes);
+        Open { number, group: Group { rows: Default::default(), waiting: Vec::new(), charge }, task }
+    }
+
+    /// Closes `open` to further requests and hands it to its task.
+    fn seal(&self, state: &mut State, open: Open) {
+        let name = self.name(state);
+        // The task waits for it, unless the runtime has gone: then the requests' channels close with the group.
+        let _ = open.task.send(Sealed { group: open.group, name });
+    }
+
+    /// The life of group `number`: linger, wait for a place in flight, flush.
+    async fn run_group(self: Arc<Self>, number: u64, mut sealed: oneshot::Receiver<Sealed>) {
+        let full = tokio::select! {
+            biased;
+            full = &mut sealed => full.ok(),
+            () = tokio::time::sleep(self.settings.linger) => None,
+        };
+        // The semaphore is never closed; were it, flushing without a place would still be right.
+        let _place = self.flights.acquire().await.ok();
+        let group = match full {
+            Some(group) => Some(group),
+            None => match self.take_open(number) {
+                Some(group) => Some(group),
+                None => sealed.await.ok(),
+            },
+        };
+        if let Some(group) = group {
+            flush::flush(&self, group).await;
+        }
+    }
+
+    /// Seals group `number`, if it is still open.
+    fn take_open(&self, number: u64) -> Option<Sealed> {
+        let mut state = self.state.lock();
+        let open = state.open.take_if(|open| open.number == number)?;
+        let name = self.name(&mut state);
+        Some(Sealed { group: open.group, name })
+    }
+
+    /// A name that was never used.
+    fn next_name(&self) -> Name {
+        self.name(&mut self.state.lock())
+    }
+
+    fn name(&self, state: &mut State) -> Name {
+        let mut put_id = PutId([0; 16]);
+        state.rng.fill_bytes(&mut put_id.0);
+        Name { key: state.keys.next_key(self.clock.now_ms()), put_id }
+    }
+
+    /// Randomness for the waits of one flush.
+    fn rng_of_flush(&self) -> ChaCha8Rng {
+        ChaCha8Rng::from_rng(&mut self.state.lock().rng)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -239,7 +239,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn faults_are_as_the_model_says() {
         let inner = Arc::new(MemoryBucket::default());
-        let cases: [(Faults, bool, fn(&BucketError) -> bool); 6] = [
+        type Expected = fn(&BucketError) -> bool;
+        let cases: [(Faults, bool, Expected); 6] = [
             (Faults { refused: 1_000, ..Faults::default() }, false, |e| {
                 e.is_retryable() && !e.outcome_unknown()
             }),

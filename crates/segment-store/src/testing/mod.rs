@@ -6,9 +6,13 @@ pub mod conformance;
 mod delayed;
 mod faulty;
 mod memory;
+mod recording_tail;
+mod rows;
 mod sim_clock;
 
 pub use delayed::Delayed;
 pub use faulty::{Faults, Faulty};
 pub use memory::MemoryBucket;
+pub use recording_tail::{RecordingTail, TailEvent};
+pub use rows::{float_rows, floats_of, tenant};
 pub use sim_clock::SimClock;

@@ -1,0 +1,28 @@
+//! Every bound of this crate that is not a setting, with its unit and reason.
+
+use std::time::Duration;
+
+/// Names that a flush tries for its segment when others hold them already. A second collision of 64 random bits within one
+/// millisecond does not happen by chance.
+pub const MAX_SEGMENT_NAMES: usize = 3;
+
+/// The wait before a put is tried again: at first, and doubled up to at most the second (half of it random).
+pub const PUT_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// The wait before a read, a listing or a deletion is tried again, likewise.
+pub const READ_BACKOFF: (Duration, Duration) = (Duration::from_millis(30), Duration::from_secs(1));
+
+/// How long a read, a listing or a deletion is tried, first try included. A query has run into its own time limit by then.
+pub const READ_TIME: Duration = Duration::from_secs(30);
+
+/// Keys asked for in a page of a listing: what S3 gives at most.
+pub const LIST_PAGE_KEYS: usize = 1_000;
+
+/// Objects that a listing of fresh segments takes at most: 32 MB of names. Compaction keeps it to some thousands.
+pub const MAX_FRESH_OBJECTS: usize = 1_000_000;
+
+/// Snapshots taken for one read before it gives up, when listed objects keep vanishing.
+pub const MAX_SNAPSHOTS: usize = 4;
+
+/// The largest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;

@@ -1,0 +1,81 @@
+//! Reading fresh segments: footers, one tenant's part, or all.
+
+use bytes::Bytes;
+use storage_format::{Footer, FooterParse, FormatError, PartitionEntry, Signal, decode_metrics_partition};
+use telemetry::{MetricBatch, TenantId};
+
+use super::{FreshObject, ReadError};
+use crate::{Bucket, BucketError, GetRange};
+
+/// Reads the footer of a fresh segment: one request, or two when it has a very large number of partitions.
+///
+/// # Errors
+/// [`ReadError::Gone`], [`ReadError::Bucket`], [`ReadError::Segment`].
+pub async fn read_fresh_footer(bucket: &dyn Bucket, object: &FreshObject) -> Result<Footer, ReadError> {
+    let mut suffix_len = Footer::SUFFIX_HINT_BYTES;
+    loop {
+        let (suffix, len) = get(bucket, object, GetRange::Suffix(suffix_len)).await?;
+        match Footer::parse(&suffix, len).map_err(|source| damaged(object, source))? {
+            FooterParse::Done(footer) => return Ok(footer),
+            FooterParse::NeedSuffix(bytes) if bytes > suffix_len => suffix_len = bytes,
+            FooterParse::NeedSuffix(_) => {
+                let source = FormatError::Corrupt { what: "footer", why: "it has no end" };
+                return Err(damaged(object, source));
+            }
+        }
+    }
+}
+
+/// Reads one tenant's metrics from a fresh segment: one request. `entry` is from the segment's footer. Decodes on the
+/// calling task.
+///
+/// # Errors
+/// [`ReadError::Gone`], [`ReadError::Bucket`], [`ReadError::Segment`].
+pub async fn read_fresh_partition(
+    bucket: &dyn Bucket,
+    object: &FreshObject,
+    entry: &PartitionEntry,
+) -> Result<MetricBatch, ReadError> {
+    let (bytes, _) = get(bucket, object, GetRange::Range(entry.range.clone())).await?;
+    decode_metrics_partition(entry, &bytes).map_err(|source| damaged(object, source))
+}
+
+/// Reads the metrics of all tenants from a fresh segment, by ascending tenant: one request for the whole object. Decodes
+/// on the calling task, and lets others run between partitions.
+///
+/// # Errors
+/// [`ReadError::Gone`], [`ReadError::Bucket`], [`ReadError::Segment`].
+pub async fn read_fresh_partitions(
+    bucket: &dyn Bucket,
+    object: &FreshObject,
+) -> Result<Vec<(TenantId, MetricBatch)>, ReadError> {
+    let (bytes, len) = get(bucket, object, GetRange::Full).await?;
+    let whole = Footer::parse(&bytes, len).map_err(|source| damaged(object, source))?;
+    let FooterParse::Done(footer) = whole else {
+        let source = FormatError::Corrupt { what: "footer", why: "it is longer than the object" };
+        return Err(damaged(object, source));
+    };
+    let mut partitions = Vec::with_capacity(footer.partitions().len());
+    for entry in footer.partitions().iter().filter(|entry| entry.signal == Signal::Metrics) {
+        // The footer's ranges lie within the object: parsing has checked that.
+        let range = entry.range.start as usize..entry.range.end as usize;
+        let metrics =
+            decode_metrics_partition(entry, &bytes.slice(range)).map_err(|source| damaged(object, source))?;
+        partitions.push((entry.tenant.clone(), metrics));
+        tokio::task::yield_now().await;
+    }
+    Ok(partitions)
+}
+
+/// Bytes of the object, and its whole length.
+async fn get(bucket: &dyn Bucket, object: &FreshObject, range: GetRange) -> Result<(Bytes, u64), ReadError> {
+    match bucket.get(&object.key.to_string(), range).await {
+        Ok(found) => Ok((found.body, found.len)),
+        Err(BucketError::NotFound { .. }) => Err(ReadError::Gone(object.key)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn damaged(object: &FreshObject, source: FormatError) -> ReadError {
+    ReadError::Segment { key: object.key, source }
+}

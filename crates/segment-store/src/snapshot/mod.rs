@@ -1,0 +1,185 @@
+//! What is in the bucket, in the one order of reading in which nothing acked is missed and nothing counts twice:
+//! the listing of fresh segments first, then the shard's manifest, then the tenant's; then what a manifest has absorbed
+//! is taken off the listing.
+//!
+//! Why that order: data moves from the listing into manifests, never back. Whoever looks at the listing first may see data in
+//! both places (and takes it off), but never in neither.
+//!
+//! A listed object may be deleted before it is read, when it was absorbed and its grace has passed: [`read_in_snapshot`]
+//! then starts over with a new snapshot.
+
+use std::sync::Arc;
+
+use storage_format::FormatError;
+use telemetry::TenantId;
+
+use crate::limits::{LIST_PAGE_KEYS, MAX_FRESH_OBJECTS, MAX_MANIFEST_BYTES, MAX_SNAPSHOTS};
+use crate::manifest::ManifestError;
+use crate::{Bucket, BucketError, SegmentKey, ShardId, ShardManifest, TenantManifest};
+
+mod fresh;
+pub use fresh::{read_fresh_footer, read_fresh_partition, read_fresh_partitions};
+
+/// A fresh segment in a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreshObject {
+    /// The segment.
+    pub key: SegmentKey,
+    /// The object's length in bytes.
+    pub len: u64,
+}
+
+/// Why something could not be read. The text names the object.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A listed object is not there any more: take a new snapshot.
+    #[error("segment {0} was deleted after it was listed")]
+    Gone(SegmentKey),
+    /// The bucket did not answer, or not with the object.
+    #[error("the object store could not be read")]
+    Bucket(#[source] Arc<BucketError>),
+    /// The object is not what it should be. Others are not concerned.
+    #[error("segment {key} cannot be read")]
+    Segment {
+        /// Which one.
+        key: SegmentKey,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// A manifest is not what it should be.
+    #[error("manifest {key} cannot be read")]
+    Manifest {
+        /// Which one.
+        key: String,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// More fresh segments than a listing may hold.
+    #[error("shard {shard} has more than {limit} fresh segments: compaction is behind")]
+    TooManyObjects {
+        /// Which shard.
+        shard: ShardId,
+        /// [`MAX_FRESH_OBJECTS`]
+        limit: usize,
+    },
+}
+
+impl From<BucketError> for ReadError {
+    fn from(error: BucketError) -> Self {
+        Self::Bucket(Arc::new(error))
+    }
+}
+
+impl ReadError {
+    /// Whether the same read may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Gone(_) => true,
+            Self::Bucket(error) => error.is_retryable(),
+            Self::Segment { .. } | Self::Manifest { .. } | Self::TooManyObjects { .. } => false,
+        }
+    }
+}
+
+/// Lists the fresh segments of `shard` after `after`, in segment order. Other names below the shard's prefix are passed over.
+///
+/// What a listing does not show may come later with a key *before* its last one: clocks of writers differ, and a put takes
+/// its time. Whoever follows a shard by `after` leaves room for both.
+///
+/// # Errors
+/// [`ReadError::Bucket`] and [`ReadError::TooManyObjects`].
+pub async fn list_fresh(
+    bucket: &dyn Bucket,
+    shard: ShardId,
+    after: Option<&SegmentKey>,
+) -> Result<Vec<FreshObject>, ReadError> {
+    let prefix = shard.fresh_prefix();
+    let mut start_after = after.map(ToString::to_string);
+    let mut found = Vec::new();
+    loop {
+        let page = bucket.list(&prefix, start_after.as_deref(), LIST_PAGE_KEYS).await?;
+        for object in &page.objects {
+            if let Ok(key) = object.key.parse() {
+                found.push(FreshObject { key, len: object.len });
+            }
+        }
+        if found.len() > MAX_FRESH_OBJECTS {
+            return Err(ReadError::TooManyObjects { shard, limit: MAX_FRESH_OBJECTS });
+        }
+        match page.objects.into_iter().next_back() {
+            Some(last) if page.truncated => start_after = Some(last.key),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Everything that one tenant's query has to look at.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Fresh segments that no manifest has absorbed, in segment order. Which tenants they hold, their footers say.
+    pub fresh: Vec<FreshObject>,
+    /// The shard's manifest.
+    pub shard: ShardManifest,
+    /// The tenant's manifest.
+    pub tenant: TenantManifest,
+}
+
+impl Snapshot {
+    /// Takes a snapshot: a listing and two reads, in this order.
+    ///
+    /// # Errors
+    /// Those of [`list_fresh`], and [`ReadError::Manifest`].
+    pub async fn take(bucket: &dyn Bucket, shard: ShardId, tenant: &TenantId) -> Result<Self, ReadError> {
+        let mut fresh = list_fresh(bucket, shard, None).await?;
+        let shard_manifest = read_manifest(bucket, ShardManifest::key(shard), ShardManifest::decode)
+            .await?
+            .unwrap_or_default();
+        let tenant_manifest = read_manifest(bucket, TenantManifest::key(tenant), TenantManifest::decode)
+            .await?
+            .unwrap_or_default();
+        fresh
+            .retain(|object| !shard_manifest.absorbed(&object.key) && !tenant_manifest.absorbed(&object.key));
+        Ok(Self { fresh, shard: shard_manifest, tenant: tenant_manifest })
+    }
+}
+
+/// Reads a manifest; `None` where there is none.
+async fn read_manifest<M>(
+    bucket: &dyn Bucket,
+    key: String,
+    decode: impl FnOnce(&bytes::Bytes) -> Result<M, ManifestError>,
+) -> Result<Option<M>, ReadError> {
+    let object = match bucket.get_if_changed(&key, None).await {
+        Ok(Some(object)) if object.len <= MAX_MANIFEST_BYTES => object,
+        Ok(Some(_)) => return Err(ReadError::Manifest { key, source: ManifestError }),
+        Ok(None) | Err(BucketError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    decode(&object.body).map(Some).map_err(|source| ReadError::Manifest { key, source })
+}
+
+/// Does `read` on a snapshot, and again on a new one when an object of it has gone meanwhile; at most [`MAX_SNAPSHOTS`] times.
+///
+/// # Errors
+/// Those of [`Snapshot::take`] and of `read`.
+pub async fn read_in_snapshot<T, F>(
+    bucket: &dyn Bucket,
+    shard: ShardId,
+    tenant: &TenantId,
+    mut read: impl FnMut(Snapshot) -> F,
+) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<T, ReadError>>,
+{
+    for _ in 1..MAX_SNAPSHOTS {
+        match read(Snapshot::take(bucket, shard, tenant).await?).await {
+            Err(ReadError::Gone(_)) => {}
+            answer => return answer,
+        }
+    }
+    read(Snapshot::take(bucket, shard, tenant).await?).await
+}
+
+#[cfg(test)]
+mod tests;
