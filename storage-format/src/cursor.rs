@@ -4,15 +4,16 @@ use crate::error::FormatError;
 use crate::limits::{BASE_MEMORY_BYTES, MEMORY_PER_BYTE};
 
 /// What decoding one block may still allocate. Every allocation whose size the input decides is charged first.
-#[derive(Debug)]
 pub(crate) struct Budget {
     left: u64,
+    /// Made at the first compressed frame and kept for the others.
+    decompressor: Option<zstd::bulk::Decompressor<'static>>,
 }
 
 impl Budget {
     /// The budget that `input_bytes` justify.
     pub(crate) fn of(input_bytes: usize) -> Self {
-        Self { left: allowance(input_bytes as u64) }
+        Self { left: allowance(input_bytes as u64), decompressor: None }
     }
 
     /// Takes `count` elements of `size` bytes off the budget.
@@ -25,6 +26,16 @@ impl Budget {
             }
             None => Err(FormatError::OutOfProportion { what, bytes: bytes - self.left }),
         }
+    }
+}
+
+impl Budget {
+    /// What `packed` holds, if it is a zstd frame of at most `most_bytes`, which were charged.
+    pub(crate) fn decompress(&mut self, packed: &[u8], most_bytes: usize) -> Option<Vec<u8>> {
+        if self.decompressor.is_none() {
+            self.decompressor = Some(zstd::bulk::Decompressor::new().ok()?);
+        }
+        self.decompressor.as_mut()?.decompress(packed, most_bytes).ok()
     }
 }
 

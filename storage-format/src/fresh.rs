@@ -5,6 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{EncodeError, FormatError};
 use crate::footer::{Footer, PartitionEntry, Signal};
+use crate::frame::BlockWriter;
 use crate::limits::MAX_PARTITION_BYTES;
 use crate::partition;
 use crate::trailer::{SegmentKind, put_header, put_trailer};
@@ -29,13 +30,15 @@ pub fn encode_fresh(partitions: &[FreshPartition<'_>]) -> Result<Vec<u8>, Encode
     sorted.sort_by_key(|partition| partition.tenant);
     let mut out = Vec::new();
     put_header(&mut out);
+    let mut block = BlockWriter::new()?;
     let mut entries: Vec<PartitionEntry> = Vec::with_capacity(sorted.len());
     for partition in sorted {
         if entries.last().is_some_and(|last| last.tenant == *partition.tenant) {
             return Err(EncodeError::DuplicatePartition(partition.tenant.to_string()));
         }
         let start = out.len();
-        partition::encode(partition.metrics, &mut out)?;
+        partition::encode(partition.metrics, &mut block)?;
+        block.finish(&mut out);
         let bytes = &out[start..];
         if bytes.len() as u64 > MAX_PARTITION_BYTES {
             let (size, limit) = (bytes.len() as u64, MAX_PARTITION_BYTES);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use telemetry::labels::{push_canonical_pair, split_canonical_pair};
-use telemetry::{Labels, Series};
+use telemetry::{Labels, METRIC_NAME, Series};
 
 use crate::cursor::{Budget, Reader, put_text, put_varint};
 use crate::error::{EncodeError, FormatError};
@@ -71,6 +71,10 @@ pub(crate) struct LabelWriter<'a> {
     rows: u32,
     shape_start: u32,
     text_bytes: u64,
+    /// The id of the name `__name__`.
+    metric: Option<u32>,
+    /// For each metric the end of its rows; the last one is not there yet.
+    metric_ends: Vec<u32>,
 }
 
 impl<'a> LabelWriter<'a> {
@@ -109,6 +113,9 @@ impl<'a> LabelWriter<'a> {
                 }
                 ordered = true;
             }
+            if column.column.current() != Some(id) && self.metric == Some(*name) {
+                self.metric_ends.push(self.rows);
+            }
             column.column.change(at, id);
             *pair = new_pair;
             rest = after;
@@ -137,6 +144,7 @@ impl<'a> LabelWriter<'a> {
                 return Err(BAD_ORDER);
             }
         }
+        let metric_before = self.metric_pair();
         self.row.truncate(done);
         while let Some((name, value, after)) = split_canonical_pair(rest) {
             let pair = &rest[..rest.len() - after.len()];
@@ -144,12 +152,18 @@ impl<'a> LabelWriter<'a> {
             let id = *self.name_ids.entry(name).or_insert(next);
             if id == next {
                 self.names.push(NameColumn::new(name));
+                if name == METRIC_NAME {
+                    self.metric = Some(id);
+                }
             }
             let column = &mut self.names[id as usize];
             let value_id = column.id_of(pair, value);
             column.column.change(column.rows, value_id);
             self.row.push((id, pair));
             rest = after;
+        }
+        if self.rows > 0 && metric_before != self.metric_pair() {
+            self.metric_ends.push(self.rows);
         }
         let shape: Vec<u32> = self.row.iter().map(|(name, _)| *name).collect();
         let next = self.shapes.len() as u32;
@@ -159,6 +173,18 @@ impl<'a> LabelWriter<'a> {
         }
         self.shape_column.change(self.rows, id);
         Ok(())
+    }
+
+    /// The pair of the row at hand that says its metric.
+    fn metric_pair(&self) -> Option<&'a str> {
+        self.row.iter().find(|(name, _)| Some(*name) == self.metric).map(|(_, pair)| *pair)
+    }
+
+    /// For each metric the end of its rows, in order. Rows without a metric name go together.
+    pub(crate) fn metric_ends(&self) -> Vec<u32> {
+        let mut ends = self.metric_ends.clone();
+        ends.push(self.rows);
+        ends
     }
 
     /// Appends the table to `block`.

@@ -1,24 +1,22 @@
 //! The bytes of one partition: the columns of one [`MetricBatch`].
 
-use telemetry::{Labels, MetricBatch};
+use telemetry::MetricBatch;
 
-use crate::cursor::{Budget, Reader, allowance, put_varint};
+use crate::cursor::{Budget, Reader, put_varint};
 use crate::error::{EncodeError, FormatError};
 use crate::extras::{put_exemplars, put_metadata, read_exemplars, read_metadata};
-use crate::frame::BlockWriter;
+use crate::frame::{BlockWriter, finish_block};
 use crate::histograms::{put_histograms, read_histograms};
 use crate::ints::Effort;
 use crate::labels::{LabelWriter, read_labels};
-use crate::limits::MEMORY_PER_BYTE;
 use crate::times::{TimeWriter, read_times};
 use crate::values::{put_values, read_values};
 
 const WHAT: &str = "partition";
 
-/// Appends the partition that holds `batch`.
-pub(crate) fn encode(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+/// Writes the partition that holds `batch` to an empty `block`.
+pub(crate) fn encode(batch: &MetricBatch, block: &mut BlockWriter) -> Result<(), EncodeError> {
     check(batch)?;
-    let mut block = BlockWriter::default();
     for count in [
         batch.series.len(),
         batch.values.len(),
@@ -28,54 +26,31 @@ pub(crate) fn encode(batch: &MetricBatch, out: &mut Vec<u8>) -> Result<(), Encod
     ] {
         put_varint(&mut block.bytes, count as u64);
     }
+    let mut labels = LabelWriter::default();
     if !batch.series.is_empty() {
-        let mut labels = LabelWriter::default();
         for series in &batch.series {
             labels.push(series.labels())?;
         }
-        labels.put(&mut block)?;
+        labels.put(block)?;
     }
     if !batch.values.is_empty() {
         let mut times = TimeWriter::default();
         for index in 0..batch.series.len() {
             times.push(batch.floats_of(index).0)?;
         }
-        times.put(Effort::Fresh, &mut block)?;
-        put_values(&batch.values, &batch.float_ends, &metric_ends(batch), Effort::Fresh, &mut block)?;
+        times.put(Effort::Fresh, block)?;
+        put_values(&batch.values, &batch.float_ends, &labels.metric_ends(), Effort::Fresh, block)?;
     }
     if !batch.histograms.is_empty() {
-        put_histograms(&batch.histograms, &mut block)?;
+        put_histograms(&batch.histograms, block)?;
     }
     if !batch.exemplars.is_empty() {
-        put_exemplars(&batch.exemplars, &mut block)?;
+        put_exemplars(&batch.exemplars, block)?;
     }
     if !batch.metadata.is_empty() {
-        put_metadata(&batch.metadata, &mut block)?;
+        put_metadata(&batch.metadata, block)?;
     }
-    // Readers refuse what is out of proportion to its size; zeros bring what is very regular back into it.
-    let missing = block.memory.saturating_sub(allowance(block.bytes.len() as u64)).div_ceil(MEMORY_PER_BYTE);
-    block.bytes.resize(block.bytes.len() + missing as usize, 0);
-    out.append(&mut block.bytes);
     Ok(())
-}
-
-/// For each metric the end of its series.
-fn metric_ends(batch: &MetricBatch) -> Vec<u32> {
-    let mut ends = Vec::new();
-    let mut last: Option<&Labels> = None;
-    for (index, series) in (0_u32..).zip(&batch.series) {
-        if last.is_some_and(|last| !same_metric(last, series.labels())) {
-            ends.push(index);
-        }
-        last = Some(series.labels());
-    }
-    ends.push(batch.series.len() as u32);
-    ends
-}
-
-/// Whether two neighbours are of one metric. Labels without a name go together.
-fn same_metric(a: &Labels, b: &Labels) -> bool {
-    a.metric_name() == b.metric_name()
 }
 
 /// Checks what the columns rely on.
@@ -168,10 +143,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<MetricBatch, FormatError> {
     if metadata > 0 {
         batch.metadata = read_metadata(&mut reader, metadata, &mut budget)?;
     }
-    let padding = reader.remaining();
-    if reader.bytes(padding)?.iter().any(|byte| *byte != 0) {
-        return Err(reader.corrupt("bytes left over"));
-    }
-    has_invariants(&batch).map_err(|why| reader.corrupt(why))?;
+    finish_block(reader)?;
+    has_invariants(&batch).map_err(|why| FormatError::Corrupt { what: WHAT, why })?;
     Ok(batch)
 }

@@ -35,7 +35,7 @@ fn check(series: &[Vec<f64>], metric_lengths: &[usize]) {
     }
     metric_ends.push(series.len() as u32);
     for effort in [Effort::Fresh, Effort::Compacted] {
-        let mut block = BlockWriter::default();
+        let mut block = BlockWriter::new().unwrap();
         put_values(&values, &ends, &metric_ends, effort, &mut block).unwrap();
         let mut reader = Reader::new(&block.bytes, "values");
         let read = read_values(&mut reader, &ends, &mut Budget::of(1 << 20)).unwrap();
