@@ -8,8 +8,16 @@ use rand_chacha::ChaCha8Rng;
 use super::remote_write::{BucketSpan, Histogram, Label, Sample, TimeSeries, WriteRequest};
 
 /// Metric names of the data set, one of which has no series.
-pub const METRICS: [&str; 9] = [
-    "counter_total", "counter_total", "gauge", "gauge", "wild", "h_bucket", "native", "custom", "missing_metric",
+pub(super) const METRICS: [&str; 9] = [
+    "counter_total",
+    "counter_total",
+    "gauge",
+    "gauge",
+    "wild",
+    "h_bucket",
+    "native",
+    "custom",
+    "missing_metric",
 ];
 
 /// Distance of samples (ms), but for jitter.
@@ -20,21 +28,25 @@ const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 /// The data set of a seed.
 #[derive(Debug)]
-pub struct Dataset {
+pub(super) struct Dataset {
     /// What to write.
-    pub request: WriteRequest,
+    pub(super) request: WriteRequest,
     /// First and last timestamp (ms).
-    pub span_ms: (i64, i64),
+    pub(super) span_ms: (i64, i64),
 }
 
 impl Dataset {
     /// The data set of `seed`, beginning at `start_ms`.
     #[must_use]
-    pub fn new(seed: u64, start_ms: i64) -> Self {
+    pub(super) fn new(seed: u64, start_ms: i64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut timeseries = Vec::new();
         for (job, env, instance) in [
-            ("api", "prod", "0"), ("api", "prod", "1"), ("api", "test", "2"), ("db", "prod", "0"), ("db", "", "3"),
+            ("api", "prod", "0"),
+            ("api", "prod", "1"),
+            ("api", "test", "2"),
+            ("db", "prod", "0"),
+            ("db", "", "3"),
         ] {
             let identity = |metric: &str, extra: &[(&str, &str)]| {
                 let mut pairs = vec![("__name__", metric), ("job", job), ("instance", instance)];
@@ -50,14 +62,26 @@ impl Dataset {
             };
             for metric in ["counter_total", "gauge", "wild"] {
                 let samples = floats(&mut rng, metric, start_ms);
-                timeseries.push(TimeSeries { labels: identity(metric, &[]), samples, histograms: Vec::new() });
+                timeseries.push(TimeSeries {
+                    labels: identity(metric, &[]),
+                    samples,
+                    histograms: Vec::new(),
+                });
             }
             let info = identity("target_info", &[("version", instance), ("zone", "z1")]);
-            timeseries.push(TimeSeries { labels: info, samples: constant(&mut rng, start_ms), histograms: Vec::new() });
+            timeseries.push(TimeSeries {
+                labels: info,
+                samples: constant(&mut rng, start_ms),
+                histograms: Vec::new(),
+            });
             timeseries.extend(classic_histogram(&mut rng, start_ms, &identity));
             for metric in ["native", "custom"] {
                 let histograms = natives(&mut rng, metric == "custom", start_ms);
-                timeseries.push(TimeSeries { labels: identity(metric, &[]), samples: Vec::new(), histograms });
+                timeseries.push(TimeSeries {
+                    labels: identity(metric, &[]),
+                    samples: Vec::new(),
+                    histograms,
+                });
             }
         }
         let span_ms = (start_ms, start_ms + SAMPLES * INTERVAL_MS);

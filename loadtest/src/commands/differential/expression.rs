@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// What an expression evaluates to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A number.
     Scalar,
     /// One sample a series.
@@ -28,7 +28,7 @@ enum Part {
 
 /// A PromQL expression.
 #[derive(Clone, Debug)]
-pub struct Expression {
+pub(super) struct Expression {
     kind: Kind,
     parts: Vec<Part>,
 }
@@ -56,7 +56,7 @@ impl Expression {
 
     /// Expressions that are simpler than this one, the simplest first.
     #[must_use]
-    pub fn simpler(&self) -> Vec<Self> {
+    pub(super) fn simpler(&self) -> Vec<Self> {
         let mut found = Vec::new();
         for part in &self.parts {
             // A query's result may be of another kind, as long as it is no range vector.
@@ -104,7 +104,7 @@ const DURATIONS: [&str; 7] = ["15s", "1m", "2m30s", "5m", "7m", "10m", "1h"];
 
 /// Makes random expressions over the series of [`super::dataset`].
 #[derive(Debug)]
-pub struct Generator<'r> {
+pub(super) struct Generator<'r> {
     rng: &'r mut ChaCha8Rng,
     /// First and last timestamp of the data, in seconds.
     span_s: (i64, i64),
@@ -112,12 +112,12 @@ pub struct Generator<'r> {
 
 impl<'r> Generator<'r> {
     /// A generator for data between these times (seconds since the Unix epoch).
-    pub fn new(rng: &'r mut ChaCha8Rng, span_s: (i64, i64)) -> Self {
+    pub(super) fn new(rng: &'r mut ChaCha8Rng, span_s: (i64, i64)) -> Self {
         Self { rng, span_s }
     }
 
     /// The next expression: a vector or, now and then, a scalar.
-    pub fn expression(&mut self) -> Expression {
+    pub(super) fn expression(&mut self) -> Expression {
         let depth = self.rng.random_range(1..=MAX_DEPTH);
         if self.one_in(12) { self.scalar(depth) } else { self.vector(depth) }
     }
@@ -196,7 +196,8 @@ impl<'r> Generator<'r> {
     fn scalar(&mut self, depth: u32) -> Expression {
         if depth <= 1 || self.one_in(2) {
             let text = self.pick(&[
-                "0", "1", "2.5", "-3", "0.9", "1e3", "NaN", "Inf", "-Inf", "time()", "pi()", "0x1f", "5m", "1.5",
+                "0", "1", "2.5", "-3", "0.9", "1e3", "NaN", "Inf", "-Inf", "time()", "pi()", "0x1f", "5m",
+                "1.5",
             ]);
             return Expression::text(Kind::Scalar, text);
         }
@@ -235,7 +236,17 @@ impl<'r> Generator<'r> {
 
     fn aggregation(&mut self, depth: u32) -> Expression {
         let operator = self.pick(&[
-            "sum", "avg", "min", "max", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile",
+            "sum",
+            "avg",
+            "min",
+            "max",
+            "count",
+            "group",
+            "stddev",
+            "stdvar",
+            "topk",
+            "bottomk",
+            "quantile",
             "count_values",
         ]);
         let inner = match operator {
@@ -276,11 +287,35 @@ impl<'r> Generator<'r> {
     fn range_function(&mut self, depth: u32) -> Expression {
         let range = self.range(depth);
         let function = self.pick(&[
-            "rate", "rate", "rate", "increase", "increase", "delta", "irate", "idelta", "deriv", "changes", "resets",
-            "avg_over_time", "sum_over_time", "min_over_time", "max_over_time", "count_over_time", "stddev_over_time",
-            "stdvar_over_time", "last_over_time", "present_over_time", "absent_over_time", "first_over_time",
-            "mad_over_time", "quantile_over_time", "predict_linear", "double_exponential_smoothing",
-            "ts_of_min_over_time", "ts_of_max_over_time", "ts_of_last_over_time",
+            "rate",
+            "rate",
+            "rate",
+            "increase",
+            "increase",
+            "delta",
+            "irate",
+            "idelta",
+            "deriv",
+            "changes",
+            "resets",
+            "avg_over_time",
+            "sum_over_time",
+            "min_over_time",
+            "max_over_time",
+            "count_over_time",
+            "stddev_over_time",
+            "stdvar_over_time",
+            "last_over_time",
+            "present_over_time",
+            "absent_over_time",
+            "first_over_time",
+            "mad_over_time",
+            "quantile_over_time",
+            "predict_linear",
+            "double_exponential_smoothing",
+            "ts_of_min_over_time",
+            "ts_of_max_over_time",
+            "ts_of_last_over_time",
         ]);
         match function {
             "quantile_over_time" => {
@@ -303,9 +338,35 @@ impl<'r> Generator<'r> {
     fn vector_function(&mut self, depth: u32) -> Expression {
         let inner = self.vector(depth - 1);
         let function = self.pick(&[
-            "abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn", "sin", "cos", "tanh", "asinh", "deg",
-            "timestamp", "sort", "sort_desc", "absent", "day_of_week", "hour", "minute", "days_in_month", "round",
-            "clamp", "clamp_min", "clamp_max", "label_replace", "label_join", "vector",
+            "abs",
+            "ceil",
+            "floor",
+            "exp",
+            "ln",
+            "log2",
+            "log10",
+            "sqrt",
+            "sgn",
+            "sin",
+            "cos",
+            "tanh",
+            "asinh",
+            "deg",
+            "timestamp",
+            "sort",
+            "sort_desc",
+            "absent",
+            "day_of_week",
+            "hour",
+            "minute",
+            "days_in_month",
+            "round",
+            "clamp",
+            "clamp_min",
+            "clamp_max",
+            "label_replace",
+            "label_join",
+            "vector",
             "info",
         ]);
         match function {
@@ -360,8 +421,14 @@ impl<'r> Generator<'r> {
 
     fn histogram_function(&mut self, depth: u32) -> Expression {
         let function = self.pick(&[
-            "histogram_quantile", "histogram_quantile", "histogram_fraction", "histogram_count", "histogram_sum",
-            "histogram_avg", "histogram_stddev", "histogram_stdvar",
+            "histogram_quantile",
+            "histogram_quantile",
+            "histogram_fraction",
+            "histogram_count",
+            "histogram_sum",
+            "histogram_avg",
+            "histogram_stddev",
+            "histogram_stdvar",
         ]);
         let metric = self.pick(&["h_bucket", "native", "native", "custom"]);
         let duration = self.pick(&DURATIONS);
@@ -373,7 +440,8 @@ impl<'r> Generator<'r> {
         };
         match function {
             "histogram_quantile" => {
-                let quantile = Expression::text(Kind::Scalar, self.pick(&["0.5", "0.99", "0", "1", "0.1", "1.5"]));
+                let quantile =
+                    Expression::text(Kind::Scalar, self.pick(&["0.5", "0.99", "0", "1", "0.1", "1.5"]));
                 call(Kind::Vector, function, vec![quantile, base])
             }
             "histogram_fraction" => {
@@ -436,8 +504,7 @@ fn call(kind: Kind, function: &str, arguments: Vec<Expression>) -> Expression {
 }
 
 fn binary(kind: Kind, left: Expression, operator: &str, matching: &str, right: Expression) -> Expression {
-    let mut parts =
-        vec![Part::Text("(".into()), Part::Child(left), Part::Text(format!(" {operator}"))];
+    let mut parts = vec![Part::Text("(".into()), Part::Child(left), Part::Text(format!(" {operator}"))];
     if !matching.is_empty() {
         parts.push(Part::Optional(matching.to_owned()));
     }

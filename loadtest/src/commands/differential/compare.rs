@@ -11,10 +11,16 @@ const RELATIVE_TOLERANCE: f64 = 1e-9;
 ///
 /// The order of series does not matter; annotations do, and so does whether a query fails at all.
 #[must_use]
-pub fn difference(theirs: &Value, ours: &Value) -> Option<String> {
+pub(super) fn difference(theirs: &Value, ours: &Value) -> Option<String> {
     let status = |answer: &Value| answer["status"].as_str().unwrap_or("none").to_owned();
     if status(theirs) != status(ours) {
-        return Some(format!("status {} ({}) ≠ {} ({})", status(theirs), theirs["error"], status(ours), ours["error"]));
+        return Some(format!(
+            "status {} ({}) ≠ {} ({})",
+            status(theirs),
+            theirs["error"],
+            status(ours),
+            ours["error"]
+        ));
     }
     if status(theirs) == "error" {
         let kind = |answer: &Value| answer["errorType"].as_str().unwrap_or("none").to_owned();

@@ -4,93 +4,93 @@
 
 /// `prometheus.WriteRequest`
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct WriteRequest {
+pub(super) struct WriteRequest {
     /// The series.
     #[prost(message, repeated, tag = "1")]
-    pub timeseries: Vec<TimeSeries>,
+    pub(super) timeseries: Vec<TimeSeries>,
 }
 
 /// `prometheus.TimeSeries`
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct TimeSeries {
+pub(super) struct TimeSeries {
     /// Sorted by name.
     #[prost(message, repeated, tag = "1")]
-    pub labels: Vec<Label>,
+    pub(super) labels: Vec<Label>,
     /// Ascending by time.
     #[prost(message, repeated, tag = "2")]
-    pub samples: Vec<Sample>,
+    pub(super) samples: Vec<Sample>,
     /// Ascending by time.
     #[prost(message, repeated, tag = "4")]
-    pub histograms: Vec<Histogram>,
+    pub(super) histograms: Vec<Histogram>,
 }
 
 /// `prometheus.Label`
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Label {
+pub(super) struct Label {
     /// The name.
     #[prost(string, tag = "1")]
-    pub name: String,
+    pub(super) name: String,
     /// The value.
     #[prost(string, tag = "2")]
-    pub value: String,
+    pub(super) value: String,
 }
 
 /// `prometheus.Sample`
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Sample {
+pub(super) struct Sample {
     /// The value.
     #[prost(double, tag = "1")]
-    pub value: f64,
+    pub(super) value: f64,
     /// Milliseconds since the Unix epoch.
     #[prost(int64, tag = "2")]
-    pub timestamp: i64,
+    pub(super) timestamp: i64,
 }
 
 /// `prometheus.Histogram`, integer counts only.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Histogram {
+pub(super) struct Histogram {
     /// All observations.
     #[prost(uint64, optional, tag = "1")]
-    pub count_int: Option<u64>,
+    pub(super) count_int: Option<u64>,
     /// Their sum.
     #[prost(double, tag = "3")]
-    pub sum: f64,
+    pub(super) sum: f64,
     /// Resolution; −53 for custom buckets.
     #[prost(sint32, tag = "4")]
-    pub schema: i32,
+    pub(super) schema: i32,
     /// Width of the zero bucket.
     #[prost(double, tag = "5")]
-    pub zero_threshold: f64,
+    pub(super) zero_threshold: f64,
     /// Observations in the zero bucket.
     #[prost(uint64, optional, tag = "6")]
-    pub zero_count_int: Option<u64>,
+    pub(super) zero_count_int: Option<u64>,
     /// Layout of the negative buckets.
     #[prost(message, repeated, tag = "8")]
-    pub negative_spans: Vec<BucketSpan>,
+    pub(super) negative_spans: Vec<BucketSpan>,
     /// Counts, each as the difference to the one before.
     #[prost(sint64, repeated, tag = "9")]
-    pub negative_deltas: Vec<i64>,
+    pub(super) negative_deltas: Vec<i64>,
     /// Layout of the positive buckets.
     #[prost(message, repeated, tag = "11")]
-    pub positive_spans: Vec<BucketSpan>,
+    pub(super) positive_spans: Vec<BucketSpan>,
     /// Counts, each as the difference to the one before.
     #[prost(sint64, repeated, tag = "12")]
-    pub positive_deltas: Vec<i64>,
+    pub(super) positive_deltas: Vec<i64>,
     /// Milliseconds since the Unix epoch.
     #[prost(int64, tag = "15")]
-    pub timestamp: i64,
+    pub(super) timestamp: i64,
     /// Upper bounds of custom buckets.
     #[prost(double, repeated, tag = "16")]
-    pub custom_values: Vec<f64>,
+    pub(super) custom_values: Vec<f64>,
 }
 
 /// `prometheus.BucketSpan`
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct BucketSpan {
+pub(super) struct BucketSpan {
     /// Gap to the span before.
     #[prost(sint32, tag = "1")]
-    pub offset: i32,
+    pub(super) offset: i32,
     /// Buckets.
     #[prost(uint32, tag = "2")]
-    pub length: u32,
+    pub(super) length: u32,
 }

@@ -9,17 +9,20 @@ mod expression;
 mod remote_write;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::{ApiError, Client};
+use super::{CommandError, Outcome, api};
+use crate::api::Client;
+use crate::cli::Differential;
 use crate::progress::Progress;
-use crate::server::{Launch, Product, ServerError};
+use crate::server::{Launch, Product};
 use dataset::Dataset;
 use expression::{Expression, Generator};
 
@@ -34,21 +37,8 @@ const FAILURES_MAX: usize = 10;
 /// Attempts at shrinking one failing expression.
 const SHRINK_ATTEMPTS_MAX: u32 = 300;
 
-/// What to run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The `farwatch` binary.
-    pub farwatch: PathBuf,
-    /// The `prometheus` binary, 3.5 or later.
-    pub prometheus: PathBuf,
-    /// How many queries.
-    pub cases: u32,
-    /// Where data and queries come from.
-    pub seed: u64,
-}
-
 /// What a run came to.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Report {
     /// Queries that both servers were asked.
     pub cases: u32,
@@ -59,7 +49,7 @@ pub struct Report {
 }
 
 /// A query that the two answered differently.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Failure {
     /// The round's seed and the number of the query in it.
     pub case: (u64, u32),
@@ -71,33 +61,8 @@ pub struct Failure {
     pub difference: String,
 }
 
-/// A run that could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum DifferentialError {
-    /// A server did not start.
-    #[error("a server did not start")]
-    Server(#[from] ServerError),
-    /// A server did not answer.
-    #[error("{product} did not answer {request}")]
-    Api {
-        /// Which.
-        product: &'static str,
-        /// What was asked.
-        request: String,
-        /// Why not.
-        #[source]
-        source: ApiError,
-    },
-    /// No temporary directory.
-    #[error("no temporary directory")]
-    Directory(#[source] std::io::Error),
-    /// The data set cannot be compressed.
-    #[error("the data set cannot be compressed")]
-    Snappy(#[source] snap::Error),
-}
-
 /// The times at which a query is evaluated (ms since the Unix epoch).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub enum When {
     /// Once.
     Instant(i64),
@@ -117,7 +82,8 @@ impl When {
         if rng.random_bool(0.5) {
             return Self::Instant(start);
         }
-        let step = *[1_000, 7_000, 15_000, 30_000, 60_000, 137_000].get(rng.random_range(0..6)).unwrap_or(&15_000);
+        let step =
+            *[1_000, 7_000, 15_000, 30_000, 60_000, 137_000].get(rng.random_range(0..6)).unwrap_or(&15_000);
         Self::Range(start, start + step * rng.random_range(0..STEPS_MAX), step)
     }
 
@@ -142,8 +108,8 @@ impl When {
 /// Runs the cases, rounds of [`CASES_A_ROUND`], until they are done or too many differ.
 ///
 /// # Errors
-/// [`DifferentialError`] when there is nothing to compare.
-pub async fn run(options: &Options) -> Result<Report, DifferentialError> {
+/// [`CommandError`] when there is nothing to compare.
+pub async fn run(options: &Differential) -> Result<Outcome, CommandError> {
     let mut report = Report { cases: 0, with_result: 0, failures: Vec::new() };
     let progress = Progress::new("queries compared", options.cases as usize);
     let mut round = 0;
@@ -152,17 +118,21 @@ pub async fn run(options: &Options) -> Result<Report, DifferentialError> {
         one_round(options, options.seed.wrapping_add(round), cases, &mut report, &progress).await?;
         round += 1;
     }
-    Ok(report)
+    Ok(Outcome {
+        text: report.text(),
+        json: serde_json::to_value(&report)?,
+        good: report.failures.is_empty() && report.with_result > 0,
+    })
 }
 
 async fn one_round(
-    options: &Options,
+    options: &Differential,
     seed: u64,
     cases: u32,
     report: &mut Report,
     progress: &Progress,
-) -> Result<(), DifferentialError> {
-    let dir = tempfile::tempdir().map_err(DifferentialError::Directory)?;
+) -> Result<(), CommandError> {
+    let dir = tempfile::tempdir().map_err(CommandError::TempDir)?;
     let dataset = Dataset::new(seed, DATA_START_MS);
     let mut pair = Pair::start(options, dir.path(), &dataset).await?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -204,17 +174,20 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(options: &Options, dir: &Path, dataset: &Dataset) -> Result<Self, DifferentialError> {
+    async fn start(options: &Differential, dir: &Path, dataset: &Dataset) -> Result<Self, CommandError> {
         let launch = |product: Product, binary: &Path, args: &[&str]| {
             let own_dir = dir.join(product.name());
-            std::fs::create_dir_all(&own_dir).map_err(DifferentialError::Directory)?;
+            std::fs::create_dir_all(&own_dir).map_err(CommandError::TempDir)?;
             let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-            Ok::<_, DifferentialError>(Launch::new(product, binary.to_owned(), own_dir, args))
+            Ok::<_, CommandError>(Launch::new(product, binary.to_owned(), own_dir, args))
         };
         let prometheus = launch(
             Product::Prometheus,
             &options.prometheus,
-            &["--enable-feature=promql-experimental-functions,native-histograms", "--storage.tsdb.retention.time=100y"],
+            &[
+                "--enable-feature=promql-experimental-functions,native-histograms",
+                "--storage.tsdb.retention.time=100y",
+            ],
         )?
         .start()
         .await?;
@@ -231,30 +204,26 @@ impl Pair {
             _servers: [prometheus, farwatch],
         };
         let raw = dataset.request.encode_to_vec();
-        let body = Bytes::from(snap::raw::Encoder::new().compress_vec(&raw).map_err(DifferentialError::Snappy)?);
-        for (product, client) in [("prometheus", &mut pair.theirs), ("farwatch", &mut pair.ours)] {
-            client.write(body.clone()).await.map_err(|source| DifferentialError::Api {
-                product,
-                request: "the data set".to_owned(),
-                source,
-            })?;
+        let body = Bytes::from(snap::raw::Encoder::new().compress_vec(&raw).map_err(CommandError::Snappy)?);
+        for (product, client) in
+            [("the write to prometheus", &mut pair.theirs), ("the write to farwatch", &mut pair.ours)]
+        {
+            client.write(body.clone()).await.map_err(api(product))?;
         }
         Ok(pair)
     }
 
     /// The answers of Prometheus and of Farwatch.
-    async fn ask(&mut self, query: &str, when: When) -> Result<(Value, Value), DifferentialError> {
+    async fn ask(&mut self, query: &str, when: When) -> Result<(Value, Value), CommandError> {
         let mut parameters = when.parameters();
         parameters.push(("query", query.to_owned()));
-        let mut ask = async |product: &'static str, client: &mut Client| {
-            client.post_form(when.path(), &parameters).await.map_err(|source| DifferentialError::Api {
-                product,
-                request: format!("{query} at {when:?}"),
-                source,
-            })
+        let theirs = self.theirs.post_form(when.path(), &parameters).await;
+        let theirs = theirs.map_err(api("a query to prometheus"))?;
+        // Whatever comes instead of an answer of ours is a finding, not the end of the run.
+        let ours = match self.ours.post_form(when.path(), &parameters).await {
+            Ok(answer) => answer,
+            Err(error) => serde_json::json!({"status": "none", "error": crate::error_chain(&error)}),
         };
-        let theirs = ask("prometheus", &mut self.theirs).await?;
-        let ours = ask("farwatch", &mut self.ours).await?;
         Ok((theirs, ours))
     }
 
@@ -264,7 +233,7 @@ impl Pair {
         mut expression: Expression,
         when: When,
         mut difference: String,
-    ) -> Result<(Expression, String), DifferentialError> {
+    ) -> Result<(Expression, String), CommandError> {
         let mut attempts = 0;
         'simpler: loop {
             for candidate in expression.simpler() {
@@ -285,8 +254,7 @@ impl Pair {
 
 impl Report {
     /// The report for people.
-    #[must_use]
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = format!(
             "{} queries, {} with a result, {} differences\n",
             self.cases,
