@@ -75,5 +75,8 @@ pub(crate) const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// declares more is refused before memory is taken for it.
 pub(crate) const SNAPPY_MAX_EXPANSION: usize = 22;
 
+/// Depth of lists and maps in the value of an OTLP attribute.
+pub(crate) const MAX_ATTRIBUTE_DEPTH: usize = 16;
+
 /// Bytes of a name, value or series that an error message repeats.
 pub(crate) const QUOTED_BYTES: usize = 256;

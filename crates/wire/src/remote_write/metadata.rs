@@ -1,31 +1,11 @@
-//! Metadata of metric families, borrowed from a request.
+//! Metadata as the two versions send it.
 
-use telemetry::{Metadata, MetricType};
+use telemetry::MetricType;
 
 use super::symbols::{ResolveError, Symbols};
 use crate::limits::Limits;
+use crate::metadata::MetadataRef;
 use crate::protobuf::{Field, ProtobufError, Reader};
-
-/// What a request says about a metric family. Text that is not UTF-8 is left out, long text is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetadataRef<'a> {
-    /// The family's name; not empty.
-    pub family: &'a str,
-    /// The metric's type.
-    pub metric_type: MetricType,
-    /// A sentence for people.
-    pub help: &'a str,
-    /// The unit; empty when not said.
-    pub unit: &'a str,
-}
-
-impl MetadataRef<'_> {
-    /// The same, owned.
-    #[must_use]
-    pub fn to_metadata(self) -> Metadata {
-        Metadata { metric_type: self.metric_type, help: self.help.to_owned(), unit: self.unit.to_owned() }
-    }
-}
 
 /// Reads `prometheus.MetricMetadata` (remote write 1.0); `None` when it names no family.
 pub(super) fn read_v1<'a>(
@@ -44,7 +24,7 @@ pub(super) fn read_v1<'a>(
             _ => {}
         }
     }
-    Ok(checked(family, metric_type, help, unit, limits))
+    Ok(MetadataRef::new(family, metric_type, help, unit, limits))
 }
 
 /// `io.prometheus.write.v2.Metadata`: its texts are references.
@@ -79,25 +59,8 @@ impl MetadataReferences {
     ) -> Result<Option<MetadataRef<'a>>, ResolveError> {
         let (help, unit) = (symbols.get(self.help)?, symbols.get(self.unit)?);
         symbols.spend(help.len() + unit.len())?;
-        Ok(checked(family, self.metric_type, help, unit, limits))
+        Ok(MetadataRef::new(family, self.metric_type, help, unit, limits))
     }
-}
-
-/// Metadata of these parts; `None` when `family` is no name that a series could have.
-fn checked<'a>(
-    family: &'a [u8],
-    metric_type: MetricType,
-    help: &'a [u8],
-    unit: &'a [u8],
-    limits: &Limits,
-) -> Option<MetadataRef<'a>> {
-    let family = std::str::from_utf8(family).ok()?;
-    if family.is_empty() || family.len() > limits.max_label_value_bytes {
-        return None;
-    }
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    let cut = |text: &'a str| &text[..text.floor_char_boundary(limits.max_help_bytes)];
-    Some(MetadataRef { family, metric_type, help: cut(text(help)), unit: cut(text(unit)) })
 }
 
 /// The type with this number; one that a later version may add counts as not said.

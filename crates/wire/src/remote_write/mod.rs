@@ -41,6 +41,6 @@ mod metadata;
 mod request;
 mod symbols;
 
+pub use crate::metadata::MetadataRef;
 pub use headers::{UnsupportedContentType, Version, Written};
-pub use metadata::MetadataRef;
 pub use request::{Item, Request, Sample, Series};

@@ -2,11 +2,13 @@
 
 use telemetry::{Exemplar, Histogram};
 
-use super::metadata::{self, MetadataRef, MetadataReferences};
+use super::metadata::{self, MetadataReferences};
 use super::symbols::{LabelReferences, ResolveError, Symbols};
 use super::{Version, exemplar, histogram};
+use crate::budget::Budget;
 use crate::error::{RequestError, SeriesError, SeriesProblem};
 use crate::limits::Limits;
+use crate::metadata::MetadataRef;
 use crate::protobuf::{Field, ProtobufError, Reader};
 use crate::series_key::SeriesKey;
 
@@ -16,8 +18,8 @@ pub struct Request<'a> {
     version: Version,
     reader: Reader<'a>,
     limits: &'a Limits,
-    series: usize,
-    samples: usize,
+    series: Budget,
+    samples: Budget,
     symbols: Symbols<'a>,
     /// Family and references of the metadata that was told last: series of one family follow each other (2.0).
     told_metadata: Option<(&'a [u8], MetadataReferences)>,
@@ -185,8 +187,8 @@ impl<'a> Request<'a> {
             version,
             reader,
             limits,
-            series: 0,
-            samples: 0,
+            series: Budget::new("series", limits.max_series),
+            samples: Budget::new("samples", limits.max_samples),
             symbols,
             told_metadata: None,
             pending_metadata: None,
@@ -221,10 +223,7 @@ impl<'a> Request<'a> {
 
     #[inline]
     fn read_series(&mut self, message: Reader<'a>) -> Result<Item<'_>, RequestError> {
-        self.series += 1;
-        if self.series > self.limits.max_series {
-            return Err(RequestError::TooMany { what: "series", limit: self.limits.max_series });
-        }
+        self.series.spend(1)?;
         self.current.clear();
         let problem = match self.version {
             Version::V1 => {
@@ -334,24 +333,15 @@ impl<'a> Request<'a> {
     fn read_sample_part(&mut self, field: &Field<'a>) -> Result<(), RequestError> {
         let numbers = self.version.numbers();
         if field.number == SAMPLES {
-            self.count_sample()?;
+            self.samples.spend(1)?;
             self.current.samples.push(read_sample(field)?);
         } else if field.number == numbers.histograms {
-            self.count_sample()?;
+            self.samples.spend(1)?;
             self.current.histograms.push(field.bytes()?);
         } else if field.number == numbers.exemplars {
             // Exemplars share the bound of samples: nobody sends more of them.
-            self.count_sample()?;
+            self.samples.spend(1)?;
             self.current.exemplars.push(field.bytes()?);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn count_sample(&mut self) -> Result<(), RequestError> {
-        self.samples += 1;
-        if self.samples > self.limits.max_samples {
-            return Err(RequestError::TooMany { what: "samples", limit: self.limits.max_samples });
         }
         Ok(())
     }

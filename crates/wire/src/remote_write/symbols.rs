@@ -1,9 +1,10 @@
 //! The symbols table of remote write 2.0.
 
-use crate::error::{RequestError, SeriesProblem};
-use crate::limits::Limits;
 use telemetry::METRIC_NAME;
 
+use crate::budget::Budget;
+use crate::error::{RequestError, SeriesProblem};
+use crate::limits::Limits;
 use crate::protobuf::{Field, ProtobufError};
 use crate::series_key::push_label;
 
@@ -11,8 +12,7 @@ use crate::series_key::push_label;
 #[derive(Debug)]
 pub(super) struct Symbols<'a> {
     strings: Vec<&'a [u8]>,
-    resolvable_bytes: usize,
-    limit: usize,
+    resolved_bytes: Budget,
 }
 
 /// Why references could not be resolved: a bad series, or a request that is bad or too much.
@@ -44,8 +44,7 @@ impl<'a> Symbols<'a> {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             strings: Vec::new(),
-            resolvable_bytes: limits.max_resolved_bytes,
-            limit: limits.max_resolved_bytes,
+            resolved_bytes: Budget::new("bytes of labels", limits.max_resolved_bytes),
         }
     }
 
@@ -72,13 +71,7 @@ impl<'a> Symbols<'a> {
 
     /// Counts `bytes` as resolved.
     pub(super) fn spend(&mut self, bytes: usize) -> Result<(), RequestError> {
-        match self.resolvable_bytes.checked_sub(bytes) {
-            Some(left) => {
-                self.resolvable_bytes = left;
-                Ok(())
-            }
-            None => Err(RequestError::TooMany { what: "bytes of labels", limit: self.limit }),
-        }
+        self.resolved_bytes.spend(bytes)
     }
 }
 
