@@ -26,7 +26,7 @@ pub(crate) fn encode(batch: &MetricBatch, block: &mut BlockWriter) -> Result<(),
     ] {
         put_varint(&mut block.bytes, count as u64);
     }
-    let mut labels = LabelWriter::default();
+    let mut labels = LabelWriter::<&str>::default();
     if !batch.series.is_empty() {
         for series in &batch.series {
             labels.push(series.labels())?;
