@@ -16,6 +16,11 @@ impl Budget {
         Self { left: allowance(input_bytes as u64), decompressor: None }
     }
 
+    /// For bytes that this process has just written.
+    pub(crate) fn unlimited() -> Self {
+        Self { left: u64::MAX, decompressor: None }
+    }
+
     /// Takes `count` elements of `size` bytes off the budget.
     pub(crate) fn charge(&mut self, what: &'static str, count: u64, size: usize) -> Result<(), FormatError> {
         let bytes = count.saturating_mul(size as u64);

@@ -83,14 +83,17 @@ pub struct Footer {
     partitions: Vec<PartitionEntry>,
 }
 
-/// What [`Footer::parse`] makes of a suffix.
+/// What parsing a suffix makes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FooterParse {
+pub enum Parsed<T> {
     /// The whole footer.
-    Done(Footer),
+    Done(T),
     /// The suffix was too short: read the last so many bytes of the object.
     NeedSuffix(u64),
 }
+
+/// What [`Footer::parse`] makes of a suffix.
+pub type FooterParse = Parsed<Footer>;
 
 /// No entry of the footer is shorter, in bytes.
 const LEAST_ENTRY_BYTES: usize = 17;

@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub(crate) use read::{Dictionary, RowReader, read_labels};
-pub(crate) use write::{Keep, LabelWriter};
+pub(crate) use write::LabelWriter;
 
 const WHAT: &str = "label table";
 

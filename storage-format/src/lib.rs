@@ -13,13 +13,17 @@ mod ints;
 mod labels;
 pub mod limits;
 mod partition;
+mod section;
+pub mod tenant;
 mod times;
 mod trailer;
 mod values;
 
 pub use error::{EncodeError, FormatError};
-pub use footer::{Footer, FooterParse, PartitionEntry, Signal};
+pub use footer::{Footer, FooterParse, Parsed, PartitionEntry, Signal};
 pub use fresh::{FreshPartition, decode_metrics_partition, encode_fresh};
+pub use section::Section;
+pub use tenant::{MetricsIndex, TenantFooter, TenantFooterParse, TenantSegmentWriter};
 pub use trailer::{SegmentKind, VERSION};
 
 #[cfg(test)]

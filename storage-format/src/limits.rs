@@ -12,3 +12,19 @@ pub const BASE_MEMORY_BYTES: u64 = 1 << 20;
 /// What a decoder may allocate for each byte of input. Series of constants come close to it; encoders pad what would
 /// go beyond, so that all that was written can be read.
 pub const MEMORY_PER_BYTE: u64 = 1024;
+
+/// A block of values in a tenant segment is full with so many. Long columns compress well, and one is decoded in less
+/// than a millisecond.
+pub const BLOCK_VALUES: usize = 1 << 16;
+
+/// The most values in a block of a tenant segment: a series that goes beyond continues in the next block.
+pub const MAX_BLOCK_VALUES: usize = 1 << 17;
+
+/// A block of timestamps in a tenant segment is full with so many.
+pub const BLOCK_TIMESTAMPS: usize = 1 << 15;
+
+/// A block of native histograms in a tenant segment is full with so much in memory, in bytes.
+pub const BLOCK_HISTOGRAM_BYTES: usize = 1 << 20;
+
+/// A block of exemplars in a tenant segment is full with so many.
+pub const BLOCK_EXEMPLARS: usize = 1 << 13;

@@ -143,8 +143,8 @@ impl<'a> RowReader<'a> {
 }
 
 impl Row<'_> {
-    /// Appends the label set's canonical text, and says whether the set is known to come after that of the row before:
-    /// the first difference decides about two rows of one shape.
+    /// Appends the label set's canonical text, and says whether it is known to come after that of the row before: the
+    /// first difference decides about two rows of one shape.
     pub(crate) fn write(
         &self,
         dictionaries: &[Dictionary],
@@ -155,6 +155,11 @@ impl Row<'_> {
             text.push_str(dictionaries[name as usize].pair(self.current[name as usize]));
         }
         budget.charge(WHAT, text.len() as u64, 1)?;
+        self.check_order(dictionaries)
+    }
+
+    /// Whether the set is known to come after that of the row before.
+    pub(crate) fn check_order(&self, dictionaries: &[Dictionary]) -> Result<bool, FormatError> {
         match self.first_change {
             None => Ok(false),
             Some((name, before)) => {

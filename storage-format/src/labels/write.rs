@@ -306,6 +306,11 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
         self.names.iter().map(|column| column.entries.len() as u64).sum()
     }
 
+    /// How many pairs all label sets have together; after [`LabelWriter::put_rows`].
+    pub(crate) fn row_ids(&self) -> u64 {
+        self.names.iter().map(|column| u64::from(column.rows)).sum()
+    }
+
     /// For each label name, in the order of their numbers: the name and how many values it has.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, usize)> {
         self.names.iter().map(|column| (column.name.borrow(), column.entries.len()))
