@@ -21,6 +21,7 @@ pub mod counted;
 mod error;
 pub mod local;
 pub mod retrying;
+pub mod s3;
 
 pub use error::{BucketError, Operation, PutOutcome};
 

@@ -1,0 +1,60 @@
+//! What the SDK's errors mean.
+
+use std::error::Error;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::{BucketError, Operation, PutOutcome};
+
+/// The HTTP status of the answer, where there was one.
+pub(super) fn status_of<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// Sorts an error by what it means for the caller.
+pub(super) fn classify<E>(operation: Operation, key: &str, error: SdkError<E, HttpResponse>) -> BucketError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let key = key.to_owned();
+    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+    match (status_of(&error), code) {
+        (Some(404), "NoSuchBucket") => BucketError::Invalid { operation, key, source: Box::new(error) },
+        (Some(404), _) => BucketError::NotFound { operation, key },
+        (Some(412), _) => BucketError::PreconditionFailed { operation, key },
+        (Some(409), _) => BucketError::Conflict { operation, key },
+        // The answer to a body that came too slowly, and to a clock that is wrong for now.
+        (Some(_), "RequestTimeout" | "RequestTimeTooSkewed") | (Some(429), _) => {
+            BucketError::Unavailable { operation, key, outcome: PutOutcome::NotDone, source: Box::new(error) }
+        }
+        (Some(401 | 403), _) | (Some(400), "ExpiredToken" | "InvalidToken") => {
+            BucketError::Denied { operation, key, source: Box::new(error) }
+        }
+        (Some(400..=499), _) => BucketError::Invalid { operation, key, source: Box::new(error) },
+        // Servers fail after the work as well as before it; a lost connection or a late answer says nothing either.
+        _ => {
+            let outcome = match &error {
+                SdkError::ConstructionFailure(_) => PutOutcome::NotDone,
+                _ => PutOutcome::Unknown,
+            };
+            BucketError::Unavailable { operation, key, outcome, source: Box::new(error) }
+        }
+    }
+}
+
+/// The first object that a deletion of many did not delete.
+pub(super) fn of_deletion(first: &str, failed: &aws_sdk_s3::types::Error) -> BucketError {
+    let key = failed.key().unwrap_or(first).to_owned();
+    let code = failed.code().unwrap_or("without a code");
+    let source = format!("{code}: {}", failed.message().unwrap_or_default()).into();
+    match code {
+        "AccessDenied" => BucketError::Denied { operation: Operation::Delete, key, source },
+        _ => BucketError::Unavailable {
+            operation: Operation::Delete,
+            key,
+            outcome: PutOutcome::Unknown,
+            source,
+        },
+    }
+}
