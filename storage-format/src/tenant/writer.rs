@@ -336,6 +336,7 @@ impl TenantSegmentWriter {
             return Ok(());
         }
         buffer.metric_ends.push(buffer.ends.len() as u32);
+        self.block.memory += (buffer.ends.len() * size_of::<u32>()) as u64;
         put_values(&buffer.values, &buffer.ends, &buffer.metric_ends, Effort::Compacted, &mut self.block)?;
         self.add_block(Block {
             kind: BlockKind::Values,
