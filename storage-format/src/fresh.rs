@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::error::{EncodeError, FormatError};
 use crate::footer::{Footer, PartitionEntry, Signal};
 use crate::frame::BlockWriter;
+use crate::inspect::ColumnBytes;
 use crate::limits::MAX_PARTITION_BYTES;
 use crate::partition;
 use crate::trailer::{SegmentKind, put_header, put_trailer};
@@ -71,11 +72,19 @@ pub fn decode_metrics_partition(entry: &PartitionEntry, bytes: &[u8]) -> Result<
     if entry.signal != Signal::Metrics {
         return Err(FormatError::Corrupt { what: "partition", why: "it does not hold metrics" });
     }
+    decode_described(entry, bytes).map(|(batch, _)| batch)
+}
+
+/// As [`decode_metrics_partition`], with the bytes that each kind of column takes.
+pub(crate) fn decode_described(
+    entry: &PartitionEntry,
+    bytes: &[u8],
+) -> Result<(MetricBatch, ColumnBytes), FormatError> {
     entry.check(bytes)?;
-    let batch = partition::decode(bytes)?;
+    let (batch, columns) = partition::decode_measured(bytes)?;
     let range = batch.time_range_ms().unwrap_or((i64::MAX, i64::MIN));
     if batch.counts() != entry.counts || range != (entry.min_time_ms, entry.max_time_ms) {
         return Err(FormatError::Corrupt { what: "partition", why: "not what the footer says" });
     }
-    Ok(batch)
+    Ok((batch, columns))
 }

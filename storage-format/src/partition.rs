@@ -7,6 +7,7 @@ use crate::error::{EncodeError, FormatError};
 use crate::extras::{put_exemplars, put_metadata, read_exemplars, read_metadata};
 use crate::frame::{BlockWriter, finish_block};
 use crate::histograms::{put_histograms, read_histograms};
+use crate::inspect::ColumnBytes;
 use crate::ints::Effort;
 use crate::labels::{LabelWriter, read_labels};
 use crate::times::{TimeWriter, read_times};
@@ -113,37 +114,52 @@ fn has_invariants(batch: &MetricBatch) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads a partition. Its checksum has been checked, which says nothing about who made it.
-pub(crate) fn decode(bytes: &[u8]) -> Result<MetricBatch, FormatError> {
+/// Reads a partition, whose checksum has been checked, which says nothing about who made it; and says how many bytes each kind of column takes.
+pub(crate) fn decode_measured(bytes: &[u8]) -> Result<(MetricBatch, ColumnBytes), FormatError> {
     let mut budget = Budget::of(bytes.len());
     let mut reader = Reader::new(bytes, WHAT);
     let [series, values, histograms, exemplars, metadata] =
         [reader.size()?, reader.size()?, reader.size()?, reader.size()?, reader.size()?];
+    let mut columns = ColumnBytes::default();
+    let mut before = bytes.len();
+    let mut measure = |columns: &mut ColumnBytes, name, reader: &Reader<'_>| {
+        let after = reader.remaining();
+        columns.add(name, (before - after) as u64);
+        before = after;
+    };
+    measure(&mut columns, "counts", &reader);
     let mut batch = MetricBatch::default();
     if series > 0 {
         batch.series = read_labels(&mut reader, series, &mut budget)?;
+        measure(&mut columns, "labels", &reader);
     }
     if values > 0 {
         let times = read_times(&mut reader, series, &mut budget)?;
         if times.timestamps_ms.len() != values {
             return Err(reader.corrupt("not as many samples as it says"));
         }
+        measure(&mut columns, "timestamps", &reader);
         batch.timestamps_ms = times.timestamps_ms;
         batch.float_ends = times.ends;
         batch.values = read_values(&mut reader, &batch.float_ends, &mut budget)?;
+        measure(&mut columns, "values", &reader);
     } else {
         batch.float_ends = vec![0; series];
     }
     if histograms > 0 {
         batch.histograms = read_histograms(&mut reader, histograms, series, &mut budget)?;
+        measure(&mut columns, "histograms", &reader);
     }
     if exemplars > 0 {
         batch.exemplars = read_exemplars(&mut reader, exemplars, series, &mut budget)?;
+        measure(&mut columns, "exemplars", &reader);
     }
     if metadata > 0 {
         batch.metadata = read_metadata(&mut reader, metadata, &mut budget)?;
+        measure(&mut columns, "metadata", &reader);
     }
+    columns.add("padding", reader.remaining() as u64);
     finish_block(reader)?;
     has_invariants(&batch).map_err(|why| FormatError::Corrupt { what: WHAT, why })?;
-    Ok(batch)
+    Ok((batch, columns))
 }

@@ -1,37 +1,104 @@
-//! Properties of whole segments.
+//! Properties of whole segments: what goes in comes out, and what is damaged is refused.
 
-use telemetry::{FloatRow, Labels, MetricBatch, MetricRows, Series, TenantId};
+mod golden;
+mod hostile;
+mod replay;
+mod round_trip;
+mod strategies;
 
-use super::*;
+use telemetry::{MetricBatch, TenantId};
 
-fn small_batch() -> MetricBatch {
-    let mut rows = MetricRows::default();
-    for pod in ["a", "b"] {
-        let labels = Labels::from_pairs([("__name__", "up"), ("pod", pod)]).unwrap();
-        let series = std::sync::Arc::new(Series::new(labels));
-        rows.floats.push(FloatRow { series, timestamp_ms: 5, value: -0.0 });
-    }
-    MetricBatch::from_rows(vec![rows])
+use crate::tenant::{MetricsIndex, SeriesSamples, TenantFooter, TenantSegmentWriter};
+use crate::{Footer, FormatError, FreshPartition, Parsed, Signal, decode_metrics_partition, encode_fresh};
+
+fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
 }
 
-#[test]
-fn a_segment_of_two_tenants_reads_back_by_ranges() {
-    let (one, two) = (TenantId::new("one").unwrap(), TenantId::new("two").unwrap());
-    let (batch, empty) = (small_batch(), MetricBatch::default());
-    let object = encode_fresh(&[
-        FreshPartition { tenant: &two, metrics: &empty },
-        FreshPartition { tenant: &one, metrics: &batch },
-    ])
-    .unwrap();
-    let parsed = Footer::parse(&object[object.len() - 24..], object.len() as u64).unwrap();
-    let FooterParse::NeedSuffix(needed) = parsed else { panic!("{parsed:?}") };
-    let suffix = &object[object.len() - needed as usize..];
-    let FooterParse::Done(footer) = Footer::parse(suffix, object.len() as u64).unwrap() else { panic!() };
-    assert_eq!(footer.partitions().len(), 2);
-    let entry = footer.find(&one, Signal::Metrics).unwrap();
-    let range = entry.range.start as usize..entry.range.end as usize;
-    let read = decode_metrics_partition(entry, &object[range]).unwrap();
-    assert_eq!(read.series, batch.series);
-    assert_eq!(read.timestamps_ms, batch.timestamps_ms);
-    assert_eq!(read.values[0].to_bits(), (-0.0_f64).to_bits());
+fn fresh_of(batch: &MetricBatch) -> Vec<u8> {
+    encode_fresh(&[FreshPartition { tenant: &tenant("acme"), metrics: batch }]).unwrap()
+}
+
+/// Everything in a fresh segment, by the way that readers go.
+fn read_fresh(object: &[u8]) -> Result<Vec<(TenantId, MetricBatch)>, FormatError> {
+    let length = object.len() as u64;
+    let suffix = &object[object.len().saturating_sub(64)..];
+    let footer = match Footer::parse(suffix, length)? {
+        Parsed::Done(footer) => footer,
+        Parsed::NeedSuffix(bytes) => {
+            assert!(bytes <= length, "a reader is asked for more than there is");
+            match Footer::parse(&object[object.len() - bytes as usize..], length)? {
+                Parsed::Done(footer) => footer,
+                Parsed::NeedSuffix(_) => panic!("a reader is asked twice"),
+            }
+        }
+    };
+    let mut all = Vec::new();
+    for entry in footer.partitions() {
+        assert_eq!(entry.signal, Signal::Metrics);
+        let bytes = &object[entry.range.start as usize..entry.range.end as usize];
+        all.push((entry.tenant.clone(), decode_metrics_partition(entry, bytes)?));
+    }
+    Ok(all)
+}
+
+fn tenant_segment_of(batch: &MetricBatch) -> Vec<u8> {
+    let mut writer = TenantSegmentWriter::new(tenant("acme")).unwrap();
+    let mut object = Vec::new();
+    for (index, series) in batch.series.iter().enumerate() {
+        let (timestamps_ms, values) = batch.floats_of(index);
+        let of = |row: u32| row as usize == index;
+        let histograms: Vec<_> =
+            batch.histograms.iter().filter(|row| of(row.0)).map(|row| (row.1, row.2.clone())).collect();
+        let exemplars: Vec<_> =
+            batch.exemplars.iter().filter(|row| of(row.0)).map(|row| row.1.clone()).collect();
+        let samples = SeriesSamples {
+            labels: series.labels(),
+            timestamps_ms,
+            values,
+            histograms: &histograms,
+            exemplars: &exemplars,
+        };
+        writer.push(samples).unwrap();
+        if index % 3 == 0 {
+            object.extend(writer.take_output());
+        }
+    }
+    writer.push_metadata(&batch.metadata);
+    let (rest, summary) = writer.finish().unwrap();
+    object.extend(rest);
+    assert_eq!((summary.counts, summary.len_bytes), (batch.counts(), object.len() as u64));
+    object
+}
+
+/// Everything in a tenant segment between two times, by the way that readers go.
+fn read_tenant_segment(object: &[u8], start_ms: i64, end_ms: i64) -> Result<MetricBatch, FormatError> {
+    let Parsed::Done(footer) = TenantFooter::parse(object, object.len() as u64)? else {
+        panic!("a reader of everything is asked for more");
+    };
+    let bytes = |range: std::ops::Range<u64>| &object[range.start as usize..range.end as usize];
+    let index = MetricsIndex::parse(&footer, bytes(footer.index_range()))?;
+    let series = (0..index.series_count()).collect();
+    let blocks = index.blocks_for(&series, start_ms, end_ms, true);
+    let fetched: Vec<_> =
+        blocks.into_iter().map(|block| (block, bytes(block.section.range.clone()))).collect();
+    let mut batch = index.read(&series, start_ms, end_ms, &fetched)?;
+    batch.metadata = index.metadata().clone();
+    Ok(batch)
+}
+
+/// Panics unless both hold the same, bit by bit.
+fn assert_same(left: &MetricBatch, right: &MetricBatch) {
+    let bits = |batch: &MetricBatch| batch.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(left.series, right.series);
+    assert_eq!(left.float_ends, right.float_ends);
+    assert_eq!(left.timestamps_ms, right.timestamps_ms);
+    assert_eq!(bits(left), bits(right));
+    assert_eq!(left.histograms, right.histograms);
+    assert_eq!(left.exemplars, right.exemplars);
+    assert_eq!(left.metadata, right.metadata);
+}
+
+fn same(left: &MetricBatch, right: &MetricBatch) -> bool {
+    std::panic::catch_unwind(|| assert_same(left, right)).is_ok()
 }

@@ -21,6 +21,19 @@ pub enum BlockKind {
     Exemplars = 4,
 }
 
+impl BlockKind {
+    /// What it holds, in a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Times => "timestamps",
+            Self::Histograms => "histograms",
+            Self::Exemplars => "exemplars",
+        }
+    }
+}
+
 /// A data block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {

@@ -139,6 +139,14 @@ impl MetricsIndex {
         Labels::from_canonical(&text).map_err(|_| corrupt("an impossible label set"))
     }
 
+    /// How many series have label `name`.
+    #[must_use]
+    pub fn series_with(&self, name: &str) -> u64 {
+        let Some(number) = self.names.iter().position(|candidate| candidate == name) else { return 0 };
+        let has: Vec<bool> = self.shapes.iter().map(|shape| shape.contains(&(number as u32))).collect();
+        self.rows.iter().filter(|(shape, _)| has[*shape as usize]).count() as u64
+    }
+
     /// All label names, in no particular order.
     pub fn label_names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(String::as_str)

@@ -1,0 +1,1 @@
+//! Segments that earlier versions of the software wrote are read for ever.

@@ -1,0 +1,1 @@
+//! Inputs that fuzzers found, and a small corpus, replayed without a fuzzer.
