@@ -7,7 +7,9 @@
 
 pub mod ast;
 mod error;
+mod eval;
 pub mod functions;
+mod histogram;
 mod lexer;
 pub mod limits;
 pub mod matcher;
@@ -20,6 +22,7 @@ mod source;
 
 pub use ast::Expr;
 pub use error::{EvalError, ParseError, PlanError};
+pub use histogram::{Bucket, all_buckets};
 pub use limits::{LimitExceeded, Limits};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use output::{
@@ -71,8 +74,7 @@ pub fn evaluate(
     source: &dyn SeriesSource,
     options: &EvalOptions<'_>,
 ) -> Result<QueryOutput, EvalError> {
-    let _ = (plan, source, options);
-    Err(EvalError::Execution("not supported yet".to_owned()))
+    eval::evaluate(plan, source, options)
 }
 
 /// A text as a double-quoted PromQL string.

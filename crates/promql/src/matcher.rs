@@ -172,10 +172,6 @@ impl fmt::Debug for Matcher {
 mod go_syntax;
 mod pattern;
 use pattern::Pattern;
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "label_replace will compile its expressions with it")
-)]
 pub(crate) use pattern::compile_anchored;
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub(crate) fn duration_ms(ms: i64) -> String {
         ("ms", 1, false),
     ];
     for (unit, unit_ms, exact) in units {
-        if exact && rest % unit_ms != 0 {
+        if exact && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         let count = rest / unit_ms;

@@ -1,7 +1,9 @@
 //! From an expression and a window to what will be selected and computed.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
+use crate::ast::ValueType;
 use crate::{Expr, Limits, PlanError, Selection};
 
 /// The times at which a query is evaluated: `start_ms`, `start_ms + step_ms`, … up to `end_ms`, both inclusive.
@@ -77,6 +79,9 @@ impl std::fmt::Debug for EvalOptions<'_> {
 /// A query that is ready to be evaluated, any number of times.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    pub(crate) root: Arc<PlanNode>,
+    pub(crate) window: Window,
+    pub(crate) text: Arc<str>,
     selections: Vec<Selection>,
 }
 
@@ -93,6 +98,25 @@ impl Plan {
 /// # Errors
 /// [`PlanError`]; the request has to change.
 pub fn plan(expr: &Expr, window: Window, options: &EvalOptions<'_>) -> Result<Plan, PlanError> {
-    let _ = (expr, window, options);
-    Ok(Plan { selections: Vec::new() })
+    let grid = Grid::of_window(&window, options.limits.max_steps)?;
+    let value_type = expr.value_type();
+    if !window.is_instant() && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+        return Err(PlanError::Request(format!(
+            "invalid expression type {} for range query, must be Scalar or instant Vector",
+            crate::quote(value_type.documented())
+        )));
+    }
+    let mut planner = Planner::new(options, window, expr.text());
+    let root = planner.root(expr.root(), grid)?;
+    Ok(Plan { root, window, text: expr.text().into(), selections: planner.into_selections() })
 }
+
+mod duration;
+mod invariant;
+mod node;
+mod planner;
+
+pub(crate) use node::{
+    Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference,
+};
+use planner::Planner;

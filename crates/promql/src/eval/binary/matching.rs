@@ -1,0 +1,352 @@
+//! Arithmetic and comparisons between two vectors.
+//!
+//! Who meets whom is settled from labels. Nearly always a result series is made of one series of each side; it is
+//! computed when it is read. Where several series share a match signature it depends on the step which of them meet, or
+//! whether they are in each other's way; such groups are computed at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use telemetry::Labels;
+
+use super::{changes_metric, of_points, zip_columns};
+use crate::EvalError;
+use crate::ast::{BinaryOp, Cardinality, VectorMatching};
+use crate::eval::column::Column;
+use crate::eval::context::{Evaluation, Worker};
+use crate::eval::key_map::{KeyMap, write_pairs};
+use crate::eval::merge::same_labels;
+use crate::eval::operator::{Operator, VectorOperator, with_column};
+use crate::eval::series::{LabelSubset, NameState, SeriesId, is_reserved, labels_of};
+use crate::plan::Grid;
+
+/// The operation without its operands.
+#[derive(Clone)]
+pub(crate) struct Operation {
+    pub(crate) op: BinaryOp,
+    pub(crate) matching: VectorMatching,
+    pub(crate) return_bool: bool,
+    pub(crate) grid: Grid,
+    pub(crate) position: u32,
+}
+
+struct Matched<'e> {
+    operation: Operation,
+    many: Operator<'e>,
+    one: Operator<'e>,
+    /// Columns of the "one" side that are needed more than once.
+    kept: HashMap<usize, Column>,
+    series: Vec<SeriesId>,
+    results: Vec<ResultColumn>,
+}
+
+enum ResultColumn {
+    /// Of one series of the "many" side and one of the other.
+    Pair {
+        many: usize,
+        one: usize,
+    },
+    Computed(Column),
+}
+
+#[derive(Default)]
+struct Group {
+    many: Vec<usize>,
+    one: Vec<usize>,
+    /// Results that series of the group contribute to.
+    results: Vec<usize>,
+    entangled: bool,
+}
+
+#[derive(Default)]
+struct Candidate {
+    pairs: Vec<(usize, usize)>,
+    groups: Vec<usize>,
+}
+
+/// `lhs op rhs`.
+pub(crate) fn matched<'e>(
+    evaluation: &Evaluation<'e>,
+    lhs: Operator<'e>,
+    rhs: Operator<'e>,
+    operation: Operation,
+) -> Result<Operator<'e>, EvalError> {
+    let swapped = operation.matching.cardinality == Cardinality::OneToMany;
+    let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+    let mut names = operation.matching.labels.clone();
+    names.sort_unstable();
+    let subset = LabelSubset { names: &names, only: operation.matching.on };
+    let mut signatures = KeyMap::default();
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, id) in one.series().iter().enumerate() {
+        let (number, new) = signatures.number(|key| write_pairs(subset.pairs(id), key));
+        if new {
+            groups.push(Group::default());
+        }
+        groups[number].one.push(index);
+    }
+    let mut series: Vec<SeriesId> = Vec::new();
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut known_results = KeyMap::default();
+    for (index, id) in many.series().iter().enumerate() {
+        let Some(number) = signatures.find(|key| write_pairs(subset.pairs(id), key)) else { continue };
+        groups[number].many.push(index);
+        for &partner in &groups[number].one.clone() {
+            let result = operation.result_id(id, &one.series()[partner], evaluation.delayed_name_removal);
+            let (at, new) = known_results
+                .number(|key| key.extend_from_slice(result.raw_labels().as_canonical().as_bytes()));
+            if new {
+                evaluation.memory.hold(result.raw_labels().memory_bytes() + 64)?;
+                series.push(result);
+                candidates.push(Candidate::default());
+            }
+            candidates[at].pairs.push((index, partner));
+            candidates[at].groups.push(number);
+            groups[number].results.push(at);
+        }
+        evaluation.count_pairs(series.len())?;
+    }
+    let one_to_one = operation.matching.cardinality == Cardinality::OneToOne;
+    for group in &mut groups {
+        group.entangled = group.one.len() > 1
+            || (one_to_one && group.many.len() > 1)
+            || group.results.iter().any(|result| candidates[*result].pairs.len() > 1);
+    }
+    let mut results: Vec<ResultColumn> = candidates
+        .iter()
+        .map(|candidate| {
+            if candidate.groups.iter().any(|group| groups[*group].entangled) {
+                ResultColumn::Computed(Column::absent(operation.grid.count))
+            } else {
+                let (many, one) = candidate.pairs[0];
+                ResultColumn::Pair { many, one }
+            }
+        })
+        .collect();
+    let mut entangled = Entangled {
+        evaluation,
+        operation: &operation,
+        many: &*many,
+        one: &*one,
+        candidates: &candidates,
+        many_present: None,
+    };
+    for group in groups.iter().filter(|group| group.entangled) {
+        evaluation.check_cancelled()?;
+        entangled.compute(group, &mut results)?;
+    }
+    let kept = keep_needed_often(evaluation, &*one, &groups, operation.grid)?;
+    Ok(Arc::new(Matched { operation, many, one, kept, series, results }))
+}
+
+/// Columns of the "one" side that several results need, unless they are stored anyway.
+fn keep_needed_often(
+    evaluation: &Evaluation<'_>,
+    one: &dyn VectorOperator,
+    groups: &[Group],
+    grid: Grid,
+) -> Result<HashMap<usize, Column>, EvalError> {
+    if one.is_stored() {
+        return Ok(HashMap::new());
+    }
+    let wanted: Vec<usize> = groups
+        .iter()
+        .filter(|group| !group.entangled && group.many.len() > 1)
+        .flat_map(|group| group.one.iter().copied())
+        .collect();
+    let columns = evaluation.parallel(wanted.len(), one.cost(), |worker, number| {
+        with_column(one, wanted[number], grid.count, worker, |_, column| {
+            evaluation.memory.hold(column.memory_bytes())?;
+            Ok((wanted[number], column.clone()))
+        })
+    })?;
+    Ok(columns.into_iter().collect())
+}
+
+impl Operation {
+    /// The identity of what a series of the "many" side makes with one of the other.
+    fn result_id(&self, many: &SeriesId, one: &SeriesId, delayed: bool) -> SeriesId {
+        let matching = &self.matching;
+        let drops = changes_metric(self.op) || (self.return_bool && !delayed);
+        let one_to_one = matching.cardinality == Cardinality::OneToOne;
+        let kept = many.pairs().filter(|(name, _)| {
+            let named = || matching.labels.iter().any(|label| label == name);
+            !(drops && is_reserved(name))
+                && (!one_to_one || named() == matching.on)
+                && !matching.include.iter().any(|label| label == name)
+        });
+        let included = matching.include.iter().filter_map(|label| Some((label.as_str(), one.get(label)?)));
+        let labels = labels_of(kept.chain(included));
+        let state = match many.name_state() {
+            NameState::Delayed => NameState::Delayed,
+            _ if self.return_bool && delayed => NameState::Delayed,
+            _ => NameState::Kept,
+        };
+        SeriesId::with_state(labels, state)
+    }
+
+    fn swapped(&self) -> bool {
+        self.matching.cardinality == Cardinality::OneToMany
+    }
+}
+
+/// Computes groups in which series may be in each other's way.
+struct Entangled<'a, 'e> {
+    evaluation: &'a Evaluation<'e>,
+    operation: &'a Operation,
+    many: &'a dyn VectorOperator,
+    one: &'a dyn VectorOperator,
+    candidates: &'a [Candidate],
+    /// At which steps the "many" side has any sample; only then does a duplicate on the other side matter.
+    many_present: Option<Vec<bool>>,
+}
+
+impl Entangled<'_, '_> {
+    fn compute(&mut self, group: &Group, results: &mut [ResultColumn]) -> Result<(), EvalError> {
+        let steps = self.operation.grid.count;
+        let ones = self.columns(self.one, &group.one)?;
+        let manys = self.columns(self.many, &group.many)?;
+        for step in 0..steps {
+            let mut present = (0..ones.len()).filter(|at| ones[*at].is_present(step));
+            let Some(partner) = present.next() else { continue };
+            if let Some(other) = present.next()
+                && self.many_is_present(step)?
+            {
+                return Err(self.duplicate(group.one[other], group.one[partner]));
+            }
+            let Some(one_point) = ones[partner].get(step) else { continue };
+            let mut matched_results: Vec<usize> = Vec::new();
+            for (at, column) in manys.iter().enumerate() {
+                let Some(many_point) = column.get(step) else { continue };
+                let (a, b) = if self.operation.swapped() {
+                    (&one_point, &many_point)
+                } else {
+                    (&many_point, &one_point)
+                };
+                let point = match of_points(self.operation.op, a, b, self.operation.return_bool) {
+                    Ok(Some(point)) => point,
+                    Ok(None) => continue,
+                    Err(note) => {
+                        self.evaluation.note(note, self.operation.position);
+                        continue;
+                    }
+                };
+                let pair = (group.many[at], group.one[partner]);
+                let result =
+                    group.results.iter().find(|result| self.candidates[**result].pairs.contains(&pair));
+                let Some(&result) = result else { continue };
+                if self.operation.matching.cardinality == Cardinality::OneToOne {
+                    if !matched_results.is_empty() {
+                        return Err(EvalError::Execution(
+                            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+                                .to_owned(),
+                        ));
+                    }
+                } else if matched_results.contains(&result) {
+                    return Err(EvalError::Execution(
+                        "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
+                    ));
+                }
+                matched_results.push(result);
+                if let ResultColumn::Computed(column) = &mut results[result] {
+                    if column.is_present(step) {
+                        return Err(same_labels());
+                    }
+                    column.set(step, point);
+                }
+            }
+        }
+        for result in &group.results {
+            if let ResultColumn::Computed(column) = &results[*result] {
+                self.evaluation.memory.hold(column.memory_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn columns(&self, side: &dyn VectorOperator, wanted: &[usize]) -> Result<Vec<Column>, EvalError> {
+        self.evaluation.parallel(wanted.len(), side.cost(), |worker, number| {
+            with_column(side, wanted[number], self.operation.grid.count, worker, |_, column| {
+                self.evaluation.memory.hold(column.memory_bytes())?;
+                Ok(column.clone())
+            })
+        })
+    }
+
+    fn many_is_present(&mut self, step: usize) -> Result<bool, EvalError> {
+        if self.many_present.is_none() {
+            let steps = self.operation.grid.count;
+            let mut any = vec![false; steps];
+            let mut worker = Worker::new(self.evaluation);
+            for index in 0..self.many.series().len() {
+                with_column(self.many, index, steps, &mut worker, |_, column| {
+                    for (step, any) in any.iter_mut().enumerate() {
+                        *any |= column.is_present(step);
+                    }
+                    Ok(())
+                })?;
+            }
+            self.many_present = Some(any);
+        }
+        Ok(self.many_present.as_ref().is_some_and(|any| any[step]))
+    }
+
+    fn duplicate(&self, found: usize, known: usize) -> EvalError {
+        let matching = &self.operation.matching;
+        let side = if self.operation.swapped() { "left" } else { "right" };
+        let subset = LabelSubset { names: &matching.labels, only: matching.on };
+        let ids = self.one.series();
+        let group = labels_of(subset.pairs(&ids[found]));
+        EvalError::Execution(format!(
+            "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+            in_braces(&group),
+            in_braces(&ids[found].to_labels()),
+            in_braces(&ids[known].to_labels()),
+        ))
+    }
+}
+
+/// A label set as Prometheus's messages write it, the name among the other labels.
+fn in_braces(labels: &Labels) -> String {
+    let pairs: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}={}", crate::quote(value))).collect();
+    format!("{{{}}}", pairs.join(", "))
+}
+
+impl VectorOperator for Matched<'_> {
+    fn series(&self) -> &[SeriesId] {
+        &self.series
+    }
+
+    fn read<'a>(
+        &'a self,
+        index: usize,
+        worker: &mut Worker<'_>,
+        scratch: &'a mut Column,
+    ) -> Result<&'a Column, EvalError> {
+        let (many, one) = match &self.results[index] {
+            ResultColumn::Computed(column) => return Ok(column),
+            ResultColumn::Pair { many, one } => (*many, *one),
+        };
+        let operation = &self.operation;
+        let steps = operation.grid.count;
+        let mut many_scratch = worker.take_column(steps);
+        let mut one_scratch = worker.take_column(steps);
+        let many_column = self.many.read(many, worker, &mut many_scratch)?;
+        let one_column = match self.kept.get(&one) {
+            Some(column) => column,
+            None => self.one.read(one, worker, &mut one_scratch)?,
+        };
+        let (a, b) = if operation.swapped() { (one_column, many_column) } else { (many_column, one_column) };
+        zip_columns(operation.op, operation.return_bool, a, b, scratch, |note| {
+            worker.evaluation.note(note, operation.position);
+        });
+        worker.give_column(many_scratch);
+        worker.give_column(one_scratch);
+        Ok(scratch)
+    }
+
+    fn cost(&self) -> usize {
+        self.many.cost() + self.one.cost() + self.operation.grid.count
+    }
+}

@@ -1,0 +1,45 @@
+//! Sums that lose little: Kahan's summation in Neumaier's variant, with Prometheus's treatment of infinity.
+
+/// A sum and what was lost on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kahan {
+    pub(crate) sum: f64,
+    pub(crate) lost: f64,
+}
+
+impl Kahan {
+    #[inline]
+    pub(crate) fn add(&mut self, value: f64) {
+        let sum = self.sum + value;
+        if sum.is_infinite() {
+            self.lost = 0.0;
+        } else if self.sum.abs() >= value.abs() {
+            self.lost += (self.sum - sum) + value;
+        } else {
+            self.lost += (value - sum) + self.sum;
+        }
+        self.sum = sum;
+    }
+
+    /// Adds another sum.
+    #[inline]
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.add(other.sum);
+        if !self.sum.is_infinite() {
+            self.lost += other.lost;
+        }
+        self
+    }
+
+    /// The sum; what was lost cannot be added to infinity.
+    #[inline]
+    pub(crate) fn total(self) -> f64 {
+        if self.sum.is_infinite() { self.sum } else { self.sum + self.lost }
+    }
+
+    /// The sum and what was lost.
+    #[inline]
+    pub(crate) fn plain_total(self) -> f64 {
+        self.sum + self.lost
+    }
+}
