@@ -164,7 +164,7 @@ pub struct ProbeArgs {
     #[arg(long, default_value_t = 100)]
     pub probes: u32,
     /// No further probe of a kind is begun after this time.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "15s", value_parser = humantime::parse_duration)]
     pub budget: Duration,
     /// Samples a second that are written in the background meanwhile, from the workload.
     #[arg(long, default_value_t = 0.0)]
@@ -212,6 +212,10 @@ pub struct Crash {
     /// Another argument for the server; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
+    /// Directory below which data and logs go, so that a certain disk is measured [default: the system's temporary
+    /// directory].
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
     /// Keep the server's data and logs and say where, also when all went well.
     #[arg(long)]
     pub keep: bool,
@@ -229,6 +233,10 @@ pub struct Compare {
     /// A prometheus binary; get-peers.sh gets one.
     #[arg(long)]
     pub prometheus: Option<PathBuf>,
+    /// Directory below which data and logs go, so that a certain disk is measured [default: the system's temporary
+    /// directory].
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
     /// Another argument for farwatch; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub farwatch_arg: Vec<String>,
@@ -238,7 +246,7 @@ pub struct Compare {
     /// Kills with -9, each followed by a measured restart; the median is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub kills: u32,
-    /// Read everything back and compare it. VictoriaMetrics keeps about 15 digits of a value and shows the rest as wrong.
+    /// Read everything back after the probes, and compare it sample by sample.
     #[arg(long)]
     pub verify: bool,
     /// How visibility is probed.

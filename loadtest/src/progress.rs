@@ -10,7 +10,8 @@ use crate::limits::PROGRESS_EVERY;
 #[derive(Debug)]
 pub struct Progress {
     what: &'static str,
-    total: usize,
+    /// `None`: nothing is said.
+    total: Option<usize>,
     state: Mutex<(usize, Instant)>,
 }
 
@@ -18,16 +19,22 @@ impl Progress {
     /// `what` is a phrase like "samples sent".
     #[must_use]
     pub fn new(what: &'static str, total: usize) -> Self {
-        Self { what, total, state: Mutex::new((0, clock::now())) }
+        Self { what, total: Some(total), state: Mutex::new((0, clock::now())) }
+    }
+
+    /// Progress that nobody wants to hear of.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { what: "", total: None, state: Mutex::new((0, clock::now())) }
     }
 
     /// Counts `n` more as done, and says so when nothing was said for a while.
     pub fn add(&self, n: usize) {
-        let Ok(mut state) = self.state.lock() else { return };
+        let (Some(total), Ok(mut state)) = (self.total, self.state.lock()) else { return };
         state.0 += n;
         if state.1.elapsed() >= PROGRESS_EVERY {
             state.1 = clock::now();
-            note(&format!("{} of {} {}", state.0, self.total, self.what));
+            note(&format!("{} of {total} {}", state.0, self.what));
         }
     }
 }

@@ -64,8 +64,9 @@ pub async fn send_all(
     payloads: &Arc<Payloads>,
     pace: Pace,
     stop: &Arc<AtomicBool>,
+    progress: Progress,
 ) -> SendReport {
-    let progress = Arc::new(Progress::new("samples sent", payloads.samples));
+    let progress = Arc::new(progress);
     let start = clock::now();
     let connections = payloads.by_connection.len();
     let tasks = (0..connections).map(|index| {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::visible::{self, Background, VisibleReport};
 use super::write::{self, ServerCost, WriteReport, megabytes};
-use super::{CommandError, Outcome};
+use super::{CommandError, Outcome, work_dir};
 use crate::cli::Compare;
 use crate::clock;
 use crate::progress::note;
@@ -91,20 +91,19 @@ impl Bench<'_> {
         binary: PathBuf,
         extra_args: Vec<String>,
     ) -> Result<ServerReport, CommandError> {
-        let dir =
-            tempfile::Builder::new().prefix("loadtest-compare-").tempdir().map_err(CommandError::TempDir)?;
+        let dir = work_dir("loadtest-compare-", self.args.work_dir.as_deref())?;
         let mut launch = Launch::new(product, binary, dir.path().into(), extra_args);
         let mut running = launch.start().await?;
         let first_ready_ms = running.ready_after.as_secs_f64() * 1000.0;
         let (endpoint, settle) = (running.endpoint.clone(), self.args.settle);
         let mut write =
             write::measure(&endpoint, self.payloads, Pace::FullSpeed, Some(running.pid()), settle).await?;
+        let visible =
+            visible::measure(&endpoint, &self.args.probes, self.args.workload.seed, self.background).await?;
         if self.args.verify {
             let shape = self.args.workload.shape();
             write.verdict = Some(write::read_back(&endpoint, self.settings, shape, &write.send.acks).await?);
         }
-        let visible =
-            visible::measure(&endpoint, &self.args.probes, self.args.workload.seed, self.background).await?;
         let mut ready = Latencies::default();
         for _ in 0..self.args.kills {
             running.kill()?;

@@ -20,7 +20,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::{CommandError, Outcome, api};
+use super::{CommandError, Outcome, api, work_dir};
 use crate::api::{ApiError, Client, SeriesKey};
 use crate::cli::Crash;
 use crate::clock;
@@ -193,7 +193,7 @@ fn value_of(writer: &str, series: usize, timestamp_ms: i64) -> f64 {
 /// # Errors
 /// When the server does not come back, or refuses what is well-formed.
 pub async fn run(args: &Crash) -> Result<Outcome, CommandError> {
-    let dir = tempfile::Builder::new().prefix("loadtest-crash-").tempdir().map_err(CommandError::TempDir)?;
+    let dir = work_dir("loadtest-crash-", args.work_dir.as_deref())?;
     let launch =
         Launch::new(Product::Farwatch, args.binary.clone(), dir.path().into(), args.server_arg.clone());
     let report = drill(args, launch).await;

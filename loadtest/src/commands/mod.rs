@@ -6,6 +6,10 @@ pub mod differential;
 pub mod visible;
 pub mod write;
 
+use std::path::Path;
+
+use tempfile::TempDir;
+
 use crate::api::ApiError;
 use crate::cli::Command;
 use crate::http::UrlError;
@@ -64,6 +68,12 @@ pub enum CommandError {
 
 fn api(doing: &'static str) -> impl FnOnce(ApiError) -> CommandError {
     move |source| CommandError::Api { doing, source }
+}
+
+/// A directory for one server, below `parent` or the system's place for such. It goes away when this is dropped.
+fn work_dir(prefix: &str, parent: Option<&Path>) -> Result<TempDir, CommandError> {
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+    tempfile::Builder::new().prefix(prefix).tempdir_in(parent).map_err(CommandError::TempDir)
 }
 
 /// Runs one command.

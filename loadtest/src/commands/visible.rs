@@ -14,15 +14,16 @@ use crate::cli::{ProbeArgs, Visible, WorkloadArgs};
 use crate::clock;
 use crate::http::Endpoint;
 use crate::limits::{REQUEST_TIMEOUT, VISIBLE_POLL};
-use crate::progress::note;
+use crate::progress::{Progress, note};
 use crate::proto::{EncodedLabels, RequestBuilder};
 use crate::sender::{Pace, SendReport, send_all};
 use crate::stats::{Latencies, LatencySummary};
 use crate::table::Table;
 use crate::workload::payloads::{Payloads, Shape};
 
-/// Pause between two probes at most; random, so that probes do not fall into step with the server's own rhythm.
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// The pause between two probes is random, up to what the last probe took and at least up to this, so that probes do
+/// not fall into step with the server's own rhythm.
+const PAUSE_MAX_AT_LEAST: Duration = Duration::from_millis(100);
 
 /// One kind of probes.
 #[derive(Debug, Default, Serialize)]
@@ -90,7 +91,8 @@ pub async fn measure(
     let load = async {
         match background {
             Some(Background { payloads, rate }) => {
-                Some(send_all(endpoint, payloads, Pace::SamplesPerSecond(*rate), &stop).await)
+                let pace = Pace::SamplesPerSecond(*rate);
+                Some(send_all(endpoint, payloads, pace, &stop, Progress::silent()).await)
             }
             None => None,
         }
@@ -138,7 +140,8 @@ impl Prober {
         name: impl Fn(u32) -> String,
     ) -> Result<KindReport, ApiError> {
         self.probe(kind, "warm-up").await?;
-        self.probe(kind, &name(0)).await?;
+        let (_, seen_after) = self.probe(kind, &name(0)).await?;
+        let mut pause_max = seen_after.unwrap_or_default();
         let (mut visible, mut ack) = (Latencies::default(), Latencies::default());
         let mut never_seen = 0;
         let start = clock::now();
@@ -146,11 +149,14 @@ impl Prober {
             if probe > 1 && start.elapsed() > args.budget {
                 break;
             }
-            tokio::time::sleep(PAUSE_MAX.mul_f64(self.rng.random())).await;
+            tokio::time::sleep(pause_max.max(PAUSE_MAX_AT_LEAST).mul_f64(self.rng.random())).await;
             let (acked_after, seen_after) = self.probe(kind, &name(probe)).await?;
             ack.push(acked_after);
             match seen_after {
-                Some(after) => visible.push(after),
+                Some(after) => {
+                    visible.push(after);
+                    pause_max = after;
+                }
                 None => never_seen += 1,
             }
         }

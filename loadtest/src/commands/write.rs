@@ -13,7 +13,7 @@ use crate::cli::Write;
 use crate::clock;
 use crate::http::Endpoint;
 use crate::procfs::{self, Usage};
-use crate::progress::note;
+use crate::progress::{Progress, note};
 use crate::sender::{Acks, Pace, SendReport, send_all};
 use crate::table::Table;
 use crate::verify::{ExpectedSeries, Group, Sent, Verdict, verify};
@@ -43,8 +43,8 @@ pub struct WriteReport {
     pub send: SendReport,
     /// Acked samples a second.
     pub samples_per_s: f64,
-    /// Bytes of all request bodies.
-    pub payload_bytes: usize,
+    /// Bytes of the compressed request bodies for each sample in them.
+    pub payload_bytes_per_sample: f64,
     /// CPU seconds that this tool itself used meanwhile.
     pub client_cpu_s: f64,
     /// When the server's process is known.
@@ -66,7 +66,8 @@ pub async fn measure(
 ) -> Result<WriteReport, CommandError> {
     let own_before = procfs::usage(std::process::id())?.cpu_s;
     let before = pid.map(procfs::usage).transpose()?;
-    let send = send_all(endpoint, payloads, pace, &Arc::new(AtomicBool::new(false))).await;
+    let progress = Progress::new("samples sent", payloads.samples);
+    let send = send_all(endpoint, payloads, pace, &Arc::new(AtomicBool::new(false)), progress).await;
     let until_ack = pid.map(procfs::usage).transpose()?;
     let client_cpu_s = procfs::usage(std::process::id())?.cpu_s - own_before;
     let server = match (pid, before, until_ack) {
@@ -78,7 +79,7 @@ pub async fn measure(
     };
     Ok(WriteReport {
         samples_per_s: send.samples_per_s(),
-        payload_bytes: payloads.bytes,
+        payload_bytes_per_sample: payloads.bytes as f64 / payloads.samples.max(1) as f64,
         client_cpu_s,
         server,
         verdict: None,
@@ -184,8 +185,7 @@ fn table(report: &WriteReport, rate: Option<f64>) -> Table {
     if let Some(first_error) = &send.first_error {
         table.row("the first of these", [first_error.clone()]);
     }
-    let bytes_per_sample = report.payload_bytes as f64 / send.samples_acked.max(1) as f64;
-    table.row("bytes sent a sample", [format!("{bytes_per_sample:.1}")]);
+    table.row("bytes of a sample in requests", [format!("{:.1}", report.payload_bytes_per_sample)]);
     table.row("client CPU s", [format!("{:.2}", report.client_cpu_s)]);
     if let Some(server) = &report.server {
         let rest = if server.settled { "" } else { " (not at rest yet)" };
