@@ -107,11 +107,12 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// The next field, or `None` at the end of the message.
+    /// The next field, or `None` at the end of the message. Always inlined: the field then never exists in memory, which
+    /// more than halves the time a remote-write series takes.
     ///
     /// # Errors
     /// [`ProtobufError`]; do not go on reading after one.
-    #[inline]
+    #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<Field<'a>>, ProtobufError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -138,7 +139,29 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number: number as u32, value, message: self.message }))
     }
 
+    /// Reads past the length-delimited fields with the one-byte tag `tag` that come next, and returns their bytes.
+    ///
+    /// It stops at any other field, at one of 128 bytes or more, and at one that is cut short: [`next_field`] goes on from
+    /// there and tells errors. It is only faster than that: most of a remote-write request are such runs.
+    ///
+    /// [`next_field`]: Self::next_field
     #[inline]
+    pub fn skip_short_run(&mut self, tag: u8) -> &'a [u8] {
+        let mut end = 0;
+        while let Some([found, length, ..]) = self.rest.get(end..)
+            && *found == tag
+            && *length < 0x80
+            && let next = end + 2 + usize::from(*length)
+            && next <= self.rest.len()
+        {
+            end = next;
+        }
+        let (run, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        run
+    }
+
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, ProtobufError> {
         match self.rest {
             [byte, rest @ ..] if *byte < 0x80 => {
@@ -176,7 +199,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, length: usize) -> Result<&'a [u8], ProtobufError> {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {

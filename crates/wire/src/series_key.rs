@@ -11,7 +11,7 @@ use telemetry::{LabelError, Labels, LabelsBuilder, METRIC_NAME};
 
 use crate::error::{SeriesError, SeriesProblem, quoted, quoted_lossy};
 use crate::limits::Limits;
-use crate::protobuf::{ProtobufError, Reader, push_varint, varint_len};
+use crate::protobuf::{ProtobufError, Reader, push_bytes_field, push_varint, varint_len};
 
 /// A series' labels, not decoded yet. See the [module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,9 +75,9 @@ impl<'a> SeriesKey<'a> {
                     limit: limits.max_label_value_bytes,
                 });
             }
-            let name = simdutf8::basic::from_utf8(name)
+            let name = std::str::from_utf8(name)
                 .map_err(|_| SeriesProblem::LabelNameNotUtf8 { name: quoted_lossy(name) })?;
-            let value = simdutf8::basic::from_utf8(value)
+            let value = std::str::from_utf8(value)
                 .map_err(|_| SeriesProblem::LabelValueNotUtf8 { name: quoted(name) })?;
             has_name |= name == METRIC_NAME && !value.is_empty();
             builder.push(name, value);
@@ -145,15 +145,19 @@ pub(crate) fn label_problem(error: LabelError) -> SeriesProblem {
 /// Appends a label to the bytes of a key.
 #[inline]
 pub(crate) fn push_label(key: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let length =
-        2 + varint_len(name.len() as u64) + name.len() + varint_len(value.len() as u64) + value.len();
-    key.reserve(length + 6);
+    let (name_length, value_length) = (name.len() as u64, value.len() as u64);
+    let length = 2 + varint_len(name_length) + name.len() + varint_len(value_length) + value.len();
+    if length < 0x80 {
+        // All lengths are one byte: nearly every label is so.
+        key.reserve(length + 2);
+        key.extend_from_slice(&[LABEL_TAG, length as u8, NAME_TAG, name_length as u8]);
+        key.extend_from_slice(name);
+        key.extend_from_slice(&[VALUE_TAG, value_length as u8]);
+        key.extend_from_slice(value);
+        return;
+    }
     key.push(LABEL_TAG);
     push_varint(key, length as u64);
-    key.push(NAME_TAG);
-    push_varint(key, name.len() as u64);
-    key.extend_from_slice(name);
-    key.push(VALUE_TAG);
-    push_varint(key, value.len() as u64);
-    key.extend_from_slice(value);
+    push_bytes_field(key, 1, name);
+    push_bytes_field(key, 2, value);
 }

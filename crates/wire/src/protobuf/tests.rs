@@ -101,6 +101,19 @@ fn packed_and_single_elements_read_alike() {
     assert_eq!(error.kind, ProtobufErrorKind::Packed { field: 1 });
 }
 
+#[test]
+fn a_short_run_ends_at_the_first_other_field() {
+    let run = [0x0a, 1, 7, 0x0a, 0, 0x0a, 2, 8, 9];
+    let others: [&[u8]; 5] = [&[], &[0x10, 5], &[0x0a], &[0x0a, 3, 1], &[0x0a, 0x80, 0x01]];
+    for other in others {
+        let bytes = [&run[..], other].concat();
+        let mut reader = Reader::new(&bytes, "Test");
+        assert_eq!(reader.skip_short_run(0x0a), run, "{other:?}");
+        assert_eq!(reader.rest(), other);
+    }
+    assert_eq!(Reader::new(&run, "Test").skip_short_run(0x12), b"");
+}
+
 proptest! {
     #[test]
     fn varints_round_trip(value: u64) {

@@ -155,6 +155,7 @@ const V2: Numbers = Numbers {
 
 /// Labels (1.0) or references to them (2.0), and samples, have the same number in both.
 const LABELS: u32 = 1;
+const LABEL_TAG: u8 = 1 << 3 | 2;
 const SAMPLES: u32 = 2;
 
 impl Version {
@@ -260,7 +261,7 @@ impl<'a> Request<'a> {
     #[inline]
     fn read_parts_v1(&mut self, mut reader: Reader<'a>) -> Result<(), RequestError> {
         let bytes = reader.rest();
-        let (mut start, mut end) = (0, 0);
+        let (mut start, mut end) = (0, reader.skip_short_run(LABEL_TAG).len());
         let mut gathered = false;
         loop {
             let before = bytes.len() - reader.rest().len();
