@@ -2,7 +2,6 @@
 
 mod golden;
 mod hostile;
-mod replay;
 mod round_trip;
 mod strategies;
 

@@ -1,1 +1,0 @@
-//! Inputs that fuzzers found, and a small corpus, replayed without a fuzzer.
