@@ -1,4 +1,4 @@
-//! What the fuzz targets do; `storage-format`'s tests replay their corpus through it.
+//! What the fuzz targets do; `storage-format`'s tests replay the seeds through it.
 //!
 //! Checksums keep a fuzzer out, and do not keep out anybody who can compute them: so here they are made to fit.
 

@@ -1,4 +1,4 @@
-//! The fuzz targets without a fuzzer: their corpus, what fuzzers found, and some thousand mutations of it all.
+//! The fuzz targets without a fuzzer: their seeds, what fuzzers found, and some thousand mutations of it all.
 
 use std::path::Path;
 
@@ -45,15 +45,15 @@ fn replay(inputs: Vec<Vec<u8>>, target: fn(&[u8])) {
 
 #[test]
 fn objects() {
-    replay([files("fuzz/corpus/fresh"), files("testdata")].concat(), shim::fresh);
+    replay([files("fuzz/seeds/fresh"), files("testdata")].concat(), shim::fresh);
 }
 
 #[test]
 fn partitions() {
-    replay(files("fuzz/corpus/partition"), shim::partition);
+    replay(files("fuzz/seeds/partition"), shim::partition);
 }
 
 #[test]
 fn sections() {
-    replay(files("fuzz/corpus/section"), shim::section);
+    replay(files("fuzz/seeds/section"), shim::section);
 }
