@@ -144,15 +144,15 @@ impl PointLabels {
     ) -> Result<Entry, PointProblem> {
         self.check_count()?;
         let strategy = self.strategy;
-        let key = self.push_text(|text| {
-            text.push_str(prefix);
-            text.push_str(attribute.key);
-        });
-        let name = if prefix.is_empty() {
-            self.push_text(|text| push_label_name(text, attribute.key, strategy))
+        let (key, name) = if prefix.is_empty() {
+            let name = self.push_text(|text| push_label_name(text, attribute.key, strategy));
+            let is_key = self.part(name) == attribute.key;
+            let key = if is_key { name } else { self.push_text(|text| text.push_str(attribute.key)) };
+            (key, name)
         } else {
-            let key = self.text[key.start..key.end].to_owned();
-            self.push_text(|text| push_label_name(text, &key, strategy))
+            let whole = [prefix, attribute.key].concat();
+            let name = self.push_text(|text| push_label_name(text, &whole, strategy));
+            (self.push_text(|text| text.push_str(&whole)), name)
         };
         let start = self.text.len();
         attribute.push_value(&mut self.text)?;

@@ -161,7 +161,15 @@ pub(super) fn push_label_name(out: &mut String, key: &str, strategy: Translation
         return;
     }
     let start = out.len();
-    out.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
+    let mut rest = key;
+    // The first byte of a character beyond ASCII is no word character either: `at` is always a boundary.
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_') {
+        out.push_str(&rest[..at]);
+        out.push('_');
+        rest = &rest[at..];
+        rest = &rest[rest.chars().next().map_or(0, char::len_utf8)..];
+    }
+    out.push_str(rest);
     let name = &out[start..];
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         out.insert_str(start, "key_");
