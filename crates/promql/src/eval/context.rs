@@ -13,6 +13,9 @@ use crate::{EvalError, EvalOptions, LimitExceeded, Limits, Plan, Selection, Seri
 
 /// Work (series times steps, roughly) below which threads cost more than they bring.
 const MIN_PARALLEL_WORK: usize = 200_000;
+/// What a thread did, block by block, or the first error it met with the number of its item.
+type Outcome<T> = Result<Vec<(usize, Vec<T>)>, (usize, EvalError)>;
+
 /// A thread takes so many series at a time.
 const BLOCK: usize = 64;
 
@@ -139,8 +142,8 @@ impl<'e> Evaluation<'e> {
             }
             Ok(results)
         };
-        let outcomes: Vec<Result<Vec<(usize, Vec<T>)>, (usize, EvalError)>> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..wanted).map(|_| scope.spawn(&work)).collect();
+        let outcomes: Vec<Outcome<T>> = std::thread::scope(|scope| {
+            let helpers: Vec<_> = (1..wanted).map(|_| scope.spawn(work)).collect();
             let own = work();
             let joined = helpers.into_iter().map(|helper| match helper.join() {
                 Ok(outcome) => outcome,

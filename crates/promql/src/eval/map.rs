@@ -169,10 +169,11 @@ impl Map<'_> {
     fn clamp(&self, column: &Column, out: &mut Column, bounds: impl Fn(usize) -> (f64, f64)) {
         for (step, value) in column.floats.iter().enumerate() {
             let (min, max) = bounds(step);
-            if !is_absent(*value) && !(max < min) {
-                // As in Go, and unlike Rust's `max` and `min`, NaN wins.
-                out.floats[step] = go_max(min, go_min(max, *value));
+            if is_absent(*value) || max < min {
+                continue;
             }
+            // As in Go, and unlike Rust's `max` and `min`, NaN wins.
+            out.floats[step] = go_max(min, go_min(max, *value));
         }
     }
 

@@ -169,12 +169,14 @@ impl Operation {
         let matching = &self.matching;
         let drops = changes_metric(self.op) || (self.return_bool && !delayed);
         let one_to_one = matching.cardinality == Cardinality::OneToOne;
-        let kept = many.pairs().filter(|(name, _)| {
-            let named = || matching.labels.iter().any(|label| label == name);
-            !(drops && is_reserved(name))
-                && (!one_to_one || named() == matching.on)
-                && !matching.include.iter().any(|label| label == name)
-        });
+        let is_kept = |name: &str| {
+            let named = |labels: &[String]| labels.iter().any(|label| label == name);
+            if (drops && is_reserved(name)) || named(&matching.include) {
+                return false;
+            }
+            !one_to_one || named(&matching.labels) == matching.on
+        };
+        let kept = many.pairs().filter(|(name, _)| is_kept(name));
         let included = matching.include.iter().filter_map(|label| Some((label.as_str(), one.get(label)?)));
         let labels = labels_of(kept.chain(included));
         let state = match many.name_state() {

@@ -194,7 +194,7 @@ pub(crate) struct Moments {
 impl Moments {
     pub(crate) fn of(value: f64) -> Self {
         // The deviation of an infinite value from itself is not 0.
-        Self { count: 1.0, mean: value, squares: value - value }
+        Self { count: 1.0, mean: value, squares: if value.is_finite() { 0.0 } else { f64::NAN } }
     }
 
     pub(crate) fn merge(self, other: Self) -> Self {

@@ -61,11 +61,11 @@ impl Call<'_> {
             } else {
                 let place =
                     |sorted: &[f64], value: f64| sorted.partition_point(|at| order(*at, value).is_lt());
-                for index in covered.start..floats.start {
-                    sorted.remove(place(&sorted, values[index]));
+                for value in &values[covered.start..floats.start] {
+                    sorted.remove(place(&sorted, *value));
                 }
-                for index in covered.end..floats.end {
-                    sorted.insert(place(&sorted, values[index]), values[index]);
+                for value in &values[covered.end..floats.end] {
+                    sorted.insert(place(&sorted, *value), *value);
                 }
             }
             covered = floats;
