@@ -246,7 +246,8 @@ pub struct Compare {
     /// Kills with -9, each followed by a measured restart; the median is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub kills: u32,
-    /// Read everything back after the probes, and compare it sample by sample.
+    /// Read everything back after the probes, and compare it sample by sample. Not from VictoriaMetrics, which drops
+    /// the last digits of long values.
     #[arg(long)]
     pub verify: bool,
     /// How visibility is probed.

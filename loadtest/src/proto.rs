@@ -126,14 +126,14 @@ mod tests {
     }
 
     fn labels() -> impl Strategy<Value = Vec<(String, String)>> {
-        proptest::collection::btree_map("[a-z_]{1,12}", "\\PC{0,300}", 0..12)
+        proptest::collection::btree_map("[a-z_]{1,12}", "\\PC{0,60}", 0..6)
             .prop_map(|labels| labels.into_iter().collect())
     }
 
     proptest! {
         #[test]
         fn what_is_pushed_is_what_prost_decodes(
-            samples in proptest::collection::vec((labels(), any::<f64>(), any::<i64>()), 0..20),
+            samples in proptest::collection::vec((labels(), any::<f64>(), any::<i64>()), 0..6),
         ) {
             let mut builder = RequestBuilder::default();
             for (labels, value, timestamp) in &samples {

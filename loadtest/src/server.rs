@@ -34,6 +34,16 @@ impl Product {
         }
     }
 
+    /// Whether it answers with the very values that were written. VictoriaMetrics keeps decimals of a common scale for
+    /// each block, which costs the last digits of long ones.
+    #[must_use]
+    pub fn keeps_every_digit(self) -> bool {
+        match self {
+            Self::Farwatch | Self::Prometheus => true,
+            Self::VictoriaMetrics => false,
+        }
+    }
+
     fn ready_path(self) -> &'static str {
         match self {
             Self::Farwatch => "/readyz",
