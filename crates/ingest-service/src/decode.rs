@@ -1,0 +1,170 @@
+//! From the bytes of a body to rows.
+
+use std::time::Duration;
+
+use telemetry::{Exemplar, Histogram, MetricRows};
+use tenancy::Limits;
+use wire::otlp::{Format, MetricOptions, MetricVisitor, PointTime, read_metrics};
+use wire::remote_write::{Item, MetadataRef, Request, Version};
+use wire::{RequestError, SeriesKey};
+
+use crate::families::FamilyHash;
+use crate::intake::{Intake, Refused};
+use crate::refusals::Refusals;
+use crate::tenants::TenantState;
+use crate::times::TimeRule;
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Prometheus remote write.
+    RemoteWrite(Version),
+    /// An export of OTLP metrics.
+    OtlpMetrics(Format),
+}
+
+/// What decoding depends on besides the body.
+#[derive(Debug)]
+pub(crate) struct DecodeContext<'a> {
+    pub(crate) tenant: &'a TenantState,
+    pub(crate) tenant_limits: &'a Limits,
+    pub(crate) wire_limits: &'a wire::Limits,
+    pub(crate) otlp: &'a MetricOptions,
+    pub(crate) times: TimeRule,
+    /// On the monotonic clock.
+    pub(crate) now: Duration,
+}
+
+/// A request, ready to be committed.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) rows: MetricRows,
+    pub(crate) refusals: Refusals,
+    /// To be noted once `rows` are durable.
+    pub(crate) families: Vec<FamilyHash>,
+}
+
+pub(crate) fn decode(
+    message: Message,
+    body: &[u8],
+    context: &DecodeContext<'_>,
+) -> Result<Decoded, RequestError> {
+    let mut intake = Intake::new(&context.tenant.registry, context.wire_limits, context.times);
+    let mut families = Vec::new();
+    match message {
+        Message::RemoteWrite(version) => {
+            read_remote_write(version, body, context, &mut intake, &mut families)?;
+        }
+        Message::OtlpMetrics(format) => read_otlp(format, body, context, &mut intake, &mut families)?,
+    }
+    let (rows, refusals) = intake.finish(context.tenant_limits);
+    Ok(Decoded { rows, refusals, families })
+}
+
+fn read_remote_write(
+    version: Version,
+    body: &[u8],
+    context: &DecodeContext<'_>,
+    intake: &mut Intake<'_>,
+    families: &mut Vec<FamilyHash>,
+) -> Result<(), RequestError> {
+    let mut request = Request::new(version, body, context.wire_limits)?;
+    while let Some(item) = request.next_item()? {
+        match item {
+            Item::Series(sent) => {
+                let samples = sent.samples().len() + sent.histogram_count();
+                // What is refused is noted where that happens.
+                let Ok(mut series) = intake.series(sent.key(), samples as u64) else {
+                    continue;
+                };
+                for sample in sent.samples() {
+                    let _ = series.float(sample.timestamp_ms, sample.value);
+                }
+                if sent.histogram_count() > 0 {
+                    for histogram in sent.histograms() {
+                        match histogram {
+                            Ok((timestamp_ms, histogram)) => {
+                                let _ = series.histogram(timestamp_ms, histogram);
+                            }
+                            Err(error) => series.refuse_sample(&error),
+                        }
+                    }
+                }
+                if sent.exemplar_count() > 0 {
+                    for exemplar in sent.exemplars() {
+                        match exemplar {
+                            Ok(exemplar) => series.exemplar(exemplar),
+                            Err(_) => series.refuse_exemplar(),
+                        }
+                    }
+                }
+            }
+            Item::Rejected(error) => intake.refuse(1, || error.to_string()),
+            Item::Metadata(family) => store_metadata(&family, context, intake, families),
+        }
+    }
+    Ok(())
+}
+
+fn read_otlp(
+    format: Format,
+    body: &[u8],
+    context: &DecodeContext<'_>,
+    intake: &mut Intake<'_>,
+    families: &mut Vec<FamilyHash>,
+) -> Result<(), RequestError> {
+    let mut visitor = OtlpVisitor { context, intake, families };
+    let outcome = read_metrics(format, body, context.otlp, context.wire_limits, &mut visitor)?;
+    // The reader counts what the visitor refused, too.
+    let invalid = outcome.rejected.saturating_sub(intake.refused_samples());
+    if invalid > 0 {
+        intake.refuse(invalid, || outcome.error_message);
+    }
+    Ok(())
+}
+
+struct OtlpVisitor<'v, 'a> {
+    context: &'v DecodeContext<'v>,
+    intake: &'v mut Intake<'a>,
+    families: &'v mut Vec<FamilyHash>,
+}
+
+impl MetricVisitor for OtlpVisitor<'_, '_> {
+    type Refusal = Refused;
+
+    fn float(&mut self, series: SeriesKey<'_>, time: PointTime, value: f64) -> Result<(), Refused> {
+        self.intake.series(series, 1)?.float(time.timestamp_ms, value)
+    }
+
+    fn histogram(
+        &mut self,
+        series: SeriesKey<'_>,
+        time: PointTime,
+        histogram: Histogram,
+    ) -> Result<(), Refused> {
+        self.intake.series(series, 1)?.histogram(time.timestamp_ms, histogram)
+    }
+
+    fn exemplar(&mut self, series: SeriesKey<'_>, exemplar: Exemplar) {
+        // Its series was taken just before, so the labels are good.
+        if let Ok(mut series) = self.intake.series(series, 0) {
+            series.exemplar(exemplar);
+        }
+    }
+
+    fn metadata(&mut self, metadata: MetadataRef<'_>) {
+        store_metadata(&metadata, self.context, self.intake, self.families);
+    }
+}
+
+fn store_metadata(
+    family: &MetadataRef<'_>,
+    context: &DecodeContext<'_>,
+    intake: &mut Intake<'_>,
+    families: &mut Vec<FamilyHash>,
+) {
+    if let Some(hash) = context.tenant.families.to_store(family, context.now) {
+        families.push(hash);
+        intake.metadata().insert(family.family.to_owned(), family.to_metadata());
+    }
+}

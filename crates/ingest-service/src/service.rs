@@ -1,0 +1,329 @@
+//! One write: authorise, decompress, decode, limit, commit. Knows nothing of HTTP or gRPC but headers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use http::{HeaderMap, header};
+use parking_lot::Mutex;
+use segment_store::{Clock, GroupCommit, ShardId};
+use tenancy::{Access, Principal, Scope};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::remote_write::Written;
+use wire::{Decompressor, Encoding};
+
+use crate::body::HeldBody;
+use crate::decode::{DecodeContext, Decoded, Message, decode};
+use crate::error::WriteError;
+use crate::limits::{
+    INLINE_DECODE_BYTES, LOG_INTERVAL, POOLED_DECOMPRESSORS, SERIES_GENERATION, SWEEP_INTERVAL,
+};
+use crate::refusals::{RefusalReason, Refusals};
+use crate::settings::{IngestParts, IngestSettings};
+use crate::stats::{Counters, IngestSnapshot, Outcome, Protocol, add};
+use crate::tenants::{TenantState, Tenants};
+use crate::times::TimeRule;
+
+/// The write path up to group commit. One a process.
+///
+/// After [`Ingest::shutdown`] every request is turned away; what was acked is durable.
+#[derive(Debug)]
+pub struct Ingest {
+    access: Arc<Access>,
+    commits: BTreeMap<ShardId, Arc<GroupCommit>>,
+    clock: Arc<dyn Clock>,
+    settings: IngestSettings,
+    tenants: Tenants,
+    pub(crate) body_memory: Arc<Semaphore>,
+    /// Places for the decoding of large bodies: as many as there are processors, so that what they decompress to is bounded.
+    large_decodes: Semaphore,
+    decompressors: Mutex<Vec<Decompressor>>,
+    counters: Counters,
+    in_flight: TaskTracker,
+    stop_sweeping: CancellationToken,
+    last_log_ms: AtomicU64,
+    unlogged: AtomicU64,
+    /// One place: ranks are given to one tenant's series at a time.
+    ranking: Arc<Semaphore>,
+}
+
+/// A write of which the good part is durable.
+#[derive(Clone, Debug, Default)]
+pub struct Accepted {
+    /// What is durable.
+    pub written: Written,
+    /// What was refused.
+    pub refusals: Refusals,
+}
+
+impl Accepted {
+    /// The same as OTLP's partial success. A refused series counts each of its samples, of which a histogram's data point
+    /// may be several.
+    pub(crate) fn otlp_outcome(&self) -> wire::otlp::Outcome {
+        wire::otlp::Outcome {
+            rejected: self.refusals.total_samples(),
+            error_message: self.refusals.first.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A request that is being worked on; shutdown waits until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    _token: tokio_util::task::task_tracker::TaskTrackerToken,
+}
+
+impl Ingest {
+    /// Starts the service, within a tokio runtime.
+    #[must_use]
+    pub fn start(parts: IngestParts) -> Arc<Self> {
+        let IngestParts { access, commits, clock, seed, settings } = parts;
+        let monotonic = {
+            let clock = Arc::clone(&clock);
+            Arc::new(move || clock.monotonic())
+        };
+        let tenants = Tenants::new(&mut seed.rng(), settings.max_active_series, monotonic);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let ingest = Arc::new(Self {
+            access,
+            commits,
+            clock,
+            tenants,
+            body_memory: Arc::new(Semaphore::new(settings.body_memory_bytes)),
+            large_decodes: Semaphore::new(processors),
+            settings,
+            decompressors: Mutex::default(),
+            counters: Counters::default(),
+            in_flight: TaskTracker::new(),
+            stop_sweeping: CancellationToken::new(),
+            last_log_ms: AtomicU64::new(0),
+            unlogged: AtomicU64::new(0),
+            ranking: Arc::new(Semaphore::new(1)),
+        });
+        tokio::spawn(sweep(Arc::downgrade(&ingest), ingest.stop_sweeping.clone()));
+        ingest
+    }
+
+    /// Takes no more requests, waits for those in flight and flushes what is pending. Nothing that was acked is lost
+    /// without it either; it spares clients a retry.
+    pub async fn shutdown(&self) {
+        self.stop_sweeping.cancel();
+        self.in_flight.close();
+        self.in_flight.wait().await;
+        for commit in self.commits.values() {
+            commit.shutdown().await;
+        }
+    }
+
+    /// What was counted and what is held.
+    #[must_use]
+    pub fn snapshot(&self) -> IngestSnapshot {
+        let (tenants, active_series, series_keys) = self.tenants.counts();
+        let held = self.settings.body_memory_bytes.saturating_sub(self.body_memory.available_permits());
+        let age_ms = self.access.age_ms(self.clock.now_ms());
+        IngestSnapshot {
+            held_body_bytes: held as u64,
+            requests_in_flight: self.in_flight.len() as u64,
+            tenants,
+            active_series,
+            series_keys,
+            directory_version: self.access.directory().version(),
+            directory_age_ms: u64::try_from(age_ms).unwrap_or_default(),
+            ..self.counters.snapshot()
+        }
+    }
+
+    /// Begins a request, unless the service is shutting down.
+    pub(crate) fn begin(&self) -> Result<InFlight, WriteError> {
+        // The token first: shutdown either sees it, or is seen.
+        let in_flight = InFlight { _token: self.in_flight.token() };
+        if self.in_flight.is_closed() { Err(WriteError::ShuttingDown) } else { Ok(in_flight) }
+    }
+
+    /// Who sends a request, from its `Authorization` header and nothing else.
+    pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<Principal, WriteError> {
+        let authorization = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        Ok(self.access.authorize(authorization, Scope::MetricsWrite, self.clock.now_ms())?)
+    }
+
+    /// The most bytes that a request body of this principal may have.
+    pub(crate) fn max_body_bytes(&self, principal: &Principal) -> u64 {
+        let limit = self.settings.wire_limits.max_compressed_bytes as u64;
+        principal.tenant.limits.request_bytes.map_or(limit, |tenants_own| limit.min(tenants_own))
+    }
+
+    /// Makes what a body holds durable, as far as it is good.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        principal: &Principal,
+        message: Message,
+        encoding: Encoding,
+        body: HeldBody,
+    ) -> Result<Accepted, WriteError> {
+        add(&self.counters.body_bytes, body.received_bytes() as u64);
+        let shard = ShardId(principal.tenant.shard);
+        let commit = self.commits.get(&shard).ok_or(WriteError::ShardNotHere)?;
+        let (tenant, limiter) = self.tenants.state(&principal.tenant);
+        let decoded = self.decode_where_it_fits(principal, &tenant, message, encoding, body).await?;
+        let Decoded { rows, refusals, families } = decoded;
+        let written = Written {
+            samples: rows.floats.len() as u64,
+            histograms: rows.histograms.len() as u64,
+            exemplars: rows.exemplars.len() as u64,
+        };
+        limiter.admit_samples(written.samples + written.histograms)?;
+        if !rows.is_empty() {
+            commit.commit(principal.tenant.id.clone(), rows).await.map_err(WriteError::Commit)?;
+        }
+        tenant.families.note_stored(&families, self.clock.monotonic());
+        self.rank_if_due(tenant);
+        self.count_accepted(&written, &refusals);
+        Ok(Accepted { written, refusals })
+    }
+
+    async fn decode_where_it_fits(
+        self: &Arc<Self>,
+        principal: &Principal,
+        tenant: &Arc<TenantState>,
+        message: Message,
+        encoding: Encoding,
+        body: HeldBody,
+    ) -> Result<Decoded, WriteError> {
+        if body.bytes().len() < INLINE_DECODE_BYTES {
+            return self.decompress_and_decode(principal, tenant, message, encoding, &body);
+        }
+        // Never closed, so this does not fail.
+        let _place = self.large_decodes.acquire().await.map_err(|_| WriteError::Internal)?;
+        let (ingest, principal, tenant) = (Arc::clone(self), principal.clone(), Arc::clone(tenant));
+        tokio::task::spawn_blocking(move || {
+            ingest.decompress_and_decode(&principal, &tenant, message, encoding, &body)
+        })
+        .await
+        .map_err(|_| WriteError::Internal)?
+    }
+
+    fn decompress_and_decode(
+        &self,
+        principal: &Principal,
+        tenant: &TenantState,
+        message: Message,
+        encoding: Encoding,
+        body: &HeldBody,
+    ) -> Result<Decoded, WriteError> {
+        let mut wire_limits = self.settings.wire_limits;
+        if let Some(bytes) = principal.tenant.limits.request_bytes {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            wire_limits.max_decompressed_bytes = wire_limits.max_decompressed_bytes.min(bytes);
+        }
+        let context = DecodeContext {
+            tenant,
+            tenant_limits: &principal.tenant.limits,
+            wire_limits: &wire_limits,
+            otlp: &self.settings.otlp,
+            times: TimeRule::new(self.clock.now_ms(), self.settings.out_of_order_window),
+            now: self.clock.monotonic(),
+        };
+        let mut decompressor = self.decompressors.lock().pop().unwrap_or_default();
+        let decoded = decompressor
+            .decompress(encoding, body.bytes(), &wire_limits)
+            .map_err(WriteError::Decompress)
+            .and_then(|message_bytes| {
+                add(&self.counters.decompressed_bytes, message_bytes.len() as u64);
+                Ok(decode(message, message_bytes, &context)?)
+            });
+        let mut pool = self.decompressors.lock();
+        if pool.len() < POOLED_DECOMPRESSORS {
+            pool.push(decompressor);
+        }
+        decoded
+    }
+
+    /// Gives ranks on a thread for blocking work, one tenant at a time.
+    fn rank_if_due(&self, tenant: Arc<TenantState>) {
+        if tenant.registry.ranking_due()
+            && let Ok(place) = Arc::clone(&self.ranking).try_acquire_owned()
+        {
+            tokio::task::spawn_blocking(move || {
+                tenant.registry.rank();
+                drop(place);
+            });
+        }
+    }
+
+    fn count_accepted(&self, written: &Written, refusals: &Refusals) {
+        add(&self.counters.float_samples, written.samples);
+        add(&self.counters.histogram_samples, written.histograms);
+        add(&self.counters.exemplars, written.exemplars);
+        for reason in RefusalReason::ALL {
+            add(&self.counters.refused_samples[reason as usize], refusals.samples[reason as usize]);
+        }
+        add(&self.counters.refused_exemplars, refusals.exemplars);
+    }
+
+    /// Counts how a request ended, and logs what failed on our side.
+    pub(crate) fn note(&self, protocol: Protocol, result: &Result<Accepted, WriteError>) {
+        let outcome = match result {
+            Ok(accepted) if accepted.refusals.is_empty() => Outcome::Accepted,
+            Ok(_) => Outcome::Partial,
+            Err(error) => {
+                let outcome = error.verdict().outcome;
+                if matches!(outcome, Outcome::Unavailable | Outcome::Internal) {
+                    self.log(error);
+                }
+                outcome
+            }
+        };
+        add(&self.counters.requests[protocol as usize][outcome as usize], 1);
+    }
+
+    /// At most one line in [`LOG_INTERVAL`]: when the bucket is away, every request fails.
+    fn log(&self, error: &WriteError) {
+        let now_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let interval_ms = LOG_INTERVAL.as_millis() as u64;
+        let last_ms = self.last_log_ms.load(Ordering::Relaxed);
+        let due = last_ms == 0 || now_ms.saturating_sub(last_ms) >= interval_ms;
+        let swap =
+            self.last_log_ms.compare_exchange(last_ms, now_ms.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        if !due || swap.is_err() {
+            self.unlogged.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut chain = String::new();
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(one) = cause {
+            chain.push_str(if chain.is_empty() { "" } else { ": " });
+            chain.push_str(&one.to_string());
+            cause = one.source();
+        }
+        let suppressed = self.unlogged.swap(0, Ordering::Relaxed);
+        tracing::warn!(error = chain, suppressed, "a write failed on our side");
+    }
+}
+
+/// Ends generations of series until told to stop or the service is gone.
+async fn sweep(ingest: Weak<Ingest>, stop: CancellationToken) {
+    let mut timer = tokio::time::interval(SWEEP_INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut generation_began = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = timer.tick() => {}
+        }
+        let Some(ingest) = ingest.upgrade() else {
+            return;
+        };
+        let now = ingest.clock.monotonic();
+        let began = *generation_began.get_or_insert(now);
+        if now.saturating_sub(began) >= SERIES_GENERATION {
+            generation_began = Some(now);
+            // Proportional to the number of series: not on a thread that serves requests.
+            if tokio::task::spawn_blocking(move || ingest.tenants.turn_generation()).await.is_err() {
+                tracing::error!("dropping idle series failed");
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Limits of tenants and bounds of the process.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use crate::support::messages::{WriteRequest, request, series};
+use crate::support::{NOW_MS, REMOTE_WRITE_HEADERS, Setup, World, messages, post, remote_write};
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http::StatusCode;
+use ingest_service::RefusalReason;
+use tenancy::Limits;
+
+fn limited(limits: Limits) -> World {
+    World::with(Setup { limits, ..Setup::default() })
+}
+
+#[tokio::test]
+async fn above_the_rate_a_request_is_to_wait_and_nothing_of_it_is_stored() {
+    let limits = Limits { samples_per_second: Some(2), samples_burst: 4, ..Limits::unlimited() };
+    let world = limited(limits);
+    assert_eq!(world.write(&request(&["a", "b", "c", "d"])).await.status, StatusCode::NO_CONTENT);
+    let answer = world.write(&request(&["e", "f", "g"])).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    assert_eq!(
+        answer.text(),
+        "limit samples_per_second reached: 2 allowed, current use 4, this request needs 3\n"
+    );
+    assert_eq!(world.stored_names("acme").await, ["a", "b", "c", "d"]);
+
+    let others = world.send(remote_write(Some(&world.keys.other), &request(&["x"; 100]))).await;
+    assert_eq!(others.status, StatusCode::NO_CONTENT, "a tenant does not pay for another");
+    world.clock.advance(Duration::from_millis(1500));
+    assert_eq!(world.write(&request(&["e", "f", "g"])).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_request_above_the_burst_is_too_large_for_ever() {
+    let limits = Limits { samples_per_second: Some(2), samples_burst: 4, ..Limits::unlimited() };
+    let answer = limited(limits).write(&request(&["a", "b", "c", "d", "e"])).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::PAYLOAD_TOO_LARGE, None));
+    assert!(answer.text().contains("samples_burst reached: 4 allowed"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn above_the_series_limit_known_series_go_on() {
+    let world = limited(Limits { active_series: Some(2), ..Limits::unlimited() });
+    assert_eq!(world.write(&request(&["a", "b"])).await.status, StatusCode::NO_CONTENT);
+    let message = WriteRequest {
+        timeseries: vec![
+            series(&[("__name__", "new"), ("job", "j")], &[(NOW_MS, 1.0), (NOW_MS + 1, 1.0)]),
+            series(&[("__name__", "a")], &[(NOW_MS + 1, 2.0)]),
+            series(&[("__name__", "newer")], &[(NOW_MS, 1.0)]),
+            series(&[("__name__", "b")], &[(NOW_MS + 1, 3.0)]),
+        ],
+        metadata: Vec::new(),
+    };
+    let answer = world.write(&message).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let text = answer.text();
+    assert!(
+        text.starts_with("series new{job=\"j\"}: limit active_series reached: 2 allowed, current use 2"),
+        "{text}"
+    );
+    assert!(text.contains("3 samples of the request were dropped; the other 2 are stored"), "{text}");
+    let stored = world.stored("acme").await;
+    let expected = [("a", 0, 1.0), ("a", 1, 2.0), ("b", 0, 1.0), ("b", 1, 3.0)];
+    assert_eq!(stored, expected.map(|(name, after, value)| (name.to_owned(), NOW_MS + after, value)));
+    let snapshot = world.ingest.snapshot();
+    assert_eq!(snapshot.refused_samples[RefusalReason::SeriesLimit as usize], 3);
+    assert_eq!((snapshot.active_series, snapshot.tenants), (2, 1));
+}
+
+#[tokio::test]
+async fn one_metric_cannot_take_all_series() {
+    let world = limited(Limits { series_per_metric: Some(1), ..Limits::unlimited() });
+    let message = WriteRequest {
+        timeseries: vec![
+            series(&[("__name__", "m"), ("id", "1")], &[(NOW_MS, 1.0)]),
+            series(&[("__name__", "m"), ("id", "2")], &[(NOW_MS, 1.0)]),
+            series(&[("__name__", "n"), ("id", "2")], &[(NOW_MS, 1.0)]),
+        ],
+        metadata: Vec::new(),
+    };
+    let answer = world.write(&message).await;
+    assert!(
+        answer.text().contains("series m{id=\"2\"}: limit series_per_metric reached"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(world.stored_names("acme").await, ["m{id=\"1\"}", "n{id=\"2\"}"]);
+}
+
+#[tokio::test]
+async fn bad_samples_do_not_take_places_of_series() {
+    let world = limited(Limits { active_series: Some(1), ..Limits::unlimited() });
+    let old = messages::requests_at(&["old1", "old2"], 1);
+    assert_eq!(world.write(&old).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(world.ingest.snapshot().active_series, 0);
+    assert_eq!(world.write(&request(&["good"])).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_tenants_own_body_limit_holds_before_and_after_decompression() {
+    let world = limited(Limits { request_bytes: Some(200), ..Limits::unlimited() });
+    let long = messages::snappy(&request(&["x".repeat(190).as_str(), "y"]));
+    assert!(long.len() < 200);
+    let send = |body: Vec<u8>| {
+        world.send(post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, body))
+    };
+    let answer = send(long).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.text().contains("200 bytes after decompression"), "{}", answer.text());
+    let answer = send(vec![1; 201]).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(answer.text().contains("larger than 200 bytes"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_promised_body_is_refused_before_it_is_sent() {
+    let world = World::new();
+    let endless = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    let mut headers = REMOTE_WRITE_HEADERS.to_vec();
+    headers.push(("content-length", "99999999999"));
+    let answer = world.send(post("/api/v1/write", Some(&world.keys.acme), &headers, endless)).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_and_broken_bodies_are_answered() {
+    let world = World::new();
+    let send = |body| world.send(post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, body));
+    let silent = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+    assert_eq!(send(silent).await.status, StatusCode::REQUEST_TIMEOUT);
+    let broken =
+        Body::from_stream(stream::iter([Ok(Bytes::from_static(b"abc")), Err(std::io::Error::other("gone"))]));
+    assert_eq!(send(broken).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(world.ingest.snapshot().held_body_bytes, 0);
+    assert_eq!(world.ingest.snapshot().requests_in_flight, 0);
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_memory_for_them_are_to_come_again() {
+    let mut setup = Setup::default();
+    setup.settings.body_memory_bytes = 100;
+    let world = World::with(setup);
+    let chunk = Bytes::from(vec![0; 60]);
+    let two = Body::from_stream(stream::iter([Ok::<_, Infallible>(chunk.clone()), Ok(chunk)]));
+    let answer = world.send(post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, two)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_large_body_is_decoded_off_the_runtime_and_stored_whole() {
+    let world = World::new();
+    let name = |i: usize| format!("metric_{i}_{:x}", i * 2_654_435_761);
+    let timeseries =
+        (0..40_000).map(|i| series(&[("__name__", "m"), ("id", &name(i))], &[(NOW_MS, i as f64)])).collect();
+    let message = WriteRequest { timeseries, metadata: Vec::new() };
+    assert!(messages::snappy(&message).len() > ingest_service::limits::INLINE_DECODE_BYTES);
+    assert_eq!(world.write(&message).await.status, StatusCode::NO_CONTENT);
+    let stored = world.stored("acme").await;
+    assert_eq!(stored.len(), 40_000);
+    assert_eq!(stored.iter().map(|sample| sample.2).sum::<f64>(), f64::from((0..40_000).sum::<u32>()));
+}
