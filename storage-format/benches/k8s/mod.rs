@@ -45,15 +45,31 @@ impl Random {
 enum Motion {
     Constant(f64),
     /// Grows by about `rate` a scrape, in units of `1 / scale`.
-    Counter { now: f64, rate: f64, scale: f64 },
+    Counter {
+        now: f64,
+        rate: f64,
+        scale: f64,
+    },
     /// Wanders around `mean`, in units of `1 / scale`.
-    Gauge { now: f64, mean: f64, scale: f64 },
+    Gauge {
+        now: f64,
+        mean: f64,
+        scale: f64,
+    },
     /// Multiples of a page, constant most of the time.
-    Bytes { now: f64, step: f64 },
+    Bytes {
+        now: f64,
+        step: f64,
+    },
     /// A bucket: a share of the counter that the first series of its histogram is.
-    Bucket { share: f64 },
+    Bucket {
+        share: f64,
+    },
     /// Grows without a short decimal form.
-    Float { now: f64, rate: f64 },
+    Float {
+        now: f64,
+        rate: f64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -83,8 +99,13 @@ impl Cluster {
     /// A cluster of about `series` series.
     pub fn new(series: usize) -> Self {
         let mut random = Random::new(7);
-        let mut cluster =
-            Self { sources: Vec::new(), observations: Vec::new(), offsets_ms: Vec::new(), random: random.clone(), now_ms: 1_790_000_000_000 };
+        let mut cluster = Self {
+            sources: Vec::new(),
+            observations: Vec::new(),
+            offsets_ms: Vec::new(),
+            random: random.clone(),
+            now_ms: 1_790_000_000_000,
+        };
         let mut pod = 0;
         while cluster.sources.len() < series {
             cluster.add_pod(pod, &mut random, series);
@@ -99,33 +120,39 @@ impl Cluster {
         self.offsets_ms.push(random.below(15_000) as i64);
         let app = ["checkout", "cart", "search", "payments", "frontend", "catalog", "mailer"][pod % 7];
         let namespace = ["shop", "platform", "data"][pod % 3];
-        let pod_name = format!("{app}-{:08x}-{:05x}", 0x7c9d_5f4b_u32 ^ (pod as u32 % 7 * 99991), random.below(1 << 20));
+        let pod_name =
+            format!("{app}-{:08x}-{:05x}", 0x7c9d_5f4b_u32 ^ (pod as u32 % 7 * 99991), random.below(1 << 20));
         let node = format!("ip-10-2-{}-{}.eu-central-1.compute.internal", pod % 5, pod % 23);
         let instance = format!("10.2.{}.{}:8080", pod % 5, pod % 250);
         let load = random.magnitude(0.2, 5.0);
-        let add = |cluster: &mut Self, name: &str, extra: &[(&str, &str)], motion: Motion, observations: usize| {
-            if cluster.sources.len() >= limit {
-                return;
-            }
-            let mut pairs = vec![
-                ("__name__", name),
-                ("cluster", "prod-eu-1"),
-                ("container", app),
-                ("endpoint", "http-metrics"),
-                ("instance", &instance),
-                ("job", app),
-                ("namespace", namespace),
-                ("node", &node),
-                ("pod", &pod_name),
-                ("service", app),
-            ];
-            pairs.extend_from_slice(extra);
-            let series = Arc::new(Series::new(Labels::from_pairs(pairs).unwrap()));
-            cluster.sources.push(Source { series, target, motion, observations });
-        };
+        let add =
+            |cluster: &mut Self, name: &str, extra: &[(&str, &str)], motion: Motion, observations: usize| {
+                if cluster.sources.len() >= limit {
+                    return;
+                }
+                let mut pairs = vec![
+                    ("__name__", name),
+                    ("cluster", "prod-eu-1"),
+                    ("container", app),
+                    ("endpoint", "http-metrics"),
+                    ("instance", &instance),
+                    ("job", app),
+                    ("namespace", namespace),
+                    ("node", &node),
+                    ("pod", &pod_name),
+                    ("service", app),
+                ];
+                pairs.extend_from_slice(extra);
+                let series = Arc::new(Series::new(Labels::from_pairs(pairs).unwrap()));
+                cluster.sources.push(Source { series, target, motion, observations });
+            };
         let counter = |random: &mut Random, low: f64, high: f64, scale: f64| {
             let rate = random.magnitude(low, high) * load;
-            Motion::Counter { now: (rate * random.magnitude(500.0, 50_000.0) * scale).round() / scale, rate, scale }
+            Motion::Counter {
+                now: (rate * random.magnitude(500.0, 50_000.0) * scale).round() / scale,
+                rate,
+                scale,
+            }
         };
         let gauge = |random: &mut Random, low: f64, high: f64, scale: f64| {
             let mean = random.magnitude(low, high) * load;
@@ -134,8 +161,18 @@ impl Cluster {
         // The application: requests by handler and code, durations as histograms.
         for handler in ["/api/v1/items", "/api/v1/items/{id}", "/healthz", "/login"] {
             for code in ["200", "404", "500"] {
-                let motion = if code == "500" && random.below(3) > 0 { Motion::Constant(0.0) } else { counter(random, 0.05, 300.0, 1.0) };
-                add(self, "http_requests_total", &[("code", code), ("handler", handler), ("method", "GET")], motion, 0);
+                let motion = if code == "500" && random.below(3) > 0 {
+                    Motion::Constant(0.0)
+                } else {
+                    counter(random, 0.05, 300.0, 1.0)
+                };
+                add(
+                    self,
+                    "http_requests_total",
+                    &[("code", code), ("handler", handler), ("method", "GET")],
+                    motion,
+                    0,
+                );
             }
             let observations = self.observations.len();
             let rate = (random.magnitude(0.1, 500.0) * load).max(0.05);
@@ -143,9 +180,21 @@ impl Cluster {
             self.observations.push((now, rate));
             for (le, share) in LE.iter().zip(LE_SHARE) {
                 let motion = Motion::Bucket { share };
-                add(self, "http_request_duration_seconds_bucket", &[("handler", handler), ("le", le)], motion, observations);
+                add(
+                    self,
+                    "http_request_duration_seconds_bucket",
+                    &[("handler", handler), ("le", le)],
+                    motion,
+                    observations,
+                );
             }
-            add(self, "http_request_duration_seconds_count", &[("handler", handler)], Motion::Bucket { share: 1.0 }, observations);
+            add(
+                self,
+                "http_request_duration_seconds_count",
+                &[("handler", handler)],
+                Motion::Bucket { share: 1.0 },
+                observations,
+            );
             let motion = Motion::Float { now: now * 0.0483, rate: rate * 0.0483 };
             add(self, "http_request_duration_seconds_sum", &[("handler", handler)], motion, 0);
         }
@@ -158,10 +207,28 @@ impl Cluster {
         }
         // The Go runtime and the process.
         for index in 0..24 {
-            let name = format!("go_memstats_{}_bytes", ["heap_alloc", "heap_sys", "stack_inuse", "mspan", "mcache", "next_gc", "other_sys", "gc_sys"][index % 8]);
+            let name = format!(
+                "go_memstats_{}_bytes",
+                [
+                    "heap_alloc",
+                    "heap_sys",
+                    "stack_inuse",
+                    "mspan",
+                    "mcache",
+                    "next_gc",
+                    "other_sys",
+                    "gc_sys"
+                ][index % 8]
+            );
             if index < 8 {
                 let now = (random.magnitude(1e5, 5e8) / 4096.0).round() * 4096.0;
-                add(self, &name, &[], Motion::Bytes { now, step: if index % 2 == 0 { 8.0 } else { 4096.0 } }, 0);
+                add(
+                    self,
+                    &name,
+                    &[],
+                    Motion::Bytes { now, step: if index % 2 == 0 { 8.0 } else { 4096.0 } },
+                    0,
+                );
             }
         }
         add(self, "go_goroutines", &[], gauge(random, 10.0, 400.0, 1.0), 0);
@@ -171,44 +238,117 @@ impl Cluster {
         add(self, "go_memstats_frees_total", &[], counter(random, 1e3, 1e6, 1.0), 0);
         for quantile in ["0", "0.25", "0.5", "0.75", "1"] {
             let now = random.magnitude(1e-5, 1e-2);
-            add(self, "go_gc_duration_seconds", &[("quantile", quantile)], Motion::Gauge { now, mean: now, scale: 1e9 }, 0);
+            add(
+                self,
+                "go_gc_duration_seconds",
+                &[("quantile", quantile)],
+                Motion::Gauge { now, mean: now, scale: 1e9 },
+                0,
+            );
         }
         add(self, "process_cpu_seconds_total", &[], counter(random, 0.01, 10.0, 100.0), 0);
         add(self, "process_open_fds", &[], gauge(random, 8.0, 200.0, 1.0), 0);
-        add(self, "process_start_time_seconds", &[], Motion::Constant((1.789e11 + random.unit() * 1e9).round() / 100.0), 0);
+        add(
+            self,
+            "process_start_time_seconds",
+            &[],
+            Motion::Constant((1.789e11 + random.unit() * 1e9).round() / 100.0),
+            0,
+        );
         let now = (random.magnitude(1e7, 1e9) / 4096.0).round() * 4096.0;
         add(self, "process_resident_memory_bytes", &[], Motion::Bytes { now, step: 4096.0 }, 0);
         // cAdvisor.
         for name in ["rss", "working_set_bytes", "cache", "usage_bytes", "mapped_file"] {
             let now = (random.magnitude(1e6, 2e9) / 4096.0).round() * 4096.0;
-            add(self, &format!("container_memory_{name}"), &[("image", "registry.example.com/shop/app:v1.42.7")], Motion::Bytes { now, step: 4096.0 }, 0);
+            add(
+                self,
+                &format!("container_memory_{name}"),
+                &[("image", "registry.example.com/shop/app:v1.42.7")],
+                Motion::Bytes { now, step: 4096.0 },
+                0,
+            );
         }
         for name in ["usage", "user", "system"] {
-            add(self, &format!("container_cpu_{name}_seconds_total"), &[("cpu", "total")], counter(random, 0.05, 8.0, if name == "usage" { 1e9 } else { 100.0 }), 0);
+            add(
+                self,
+                &format!("container_cpu_{name}_seconds_total"),
+                &[("cpu", "total")],
+                counter(random, 0.05, 8.0, if name == "usage" { 1e9 } else { 100.0 }),
+                0,
+            );
         }
         for interface in ["eth0", "lo"] {
-            for name in ["receive_bytes", "transmit_bytes", "receive_packets", "transmit_packets", "receive_errors", "transmit_errors", "receive_packets_dropped", "transmit_packets_dropped"] {
-                let motion = if name.contains("errors") || name.contains("dropped") { Motion::Constant(0.0) } else { counter(random, 10.0, 1e6, 1.0) };
+            for name in [
+                "receive_bytes",
+                "transmit_bytes",
+                "receive_packets",
+                "transmit_packets",
+                "receive_errors",
+                "transmit_errors",
+                "receive_packets_dropped",
+                "transmit_packets_dropped",
+            ] {
+                let motion = if name.contains("errors") || name.contains("dropped") {
+                    Motion::Constant(0.0)
+                } else {
+                    counter(random, 10.0, 1e6, 1.0)
+                };
                 add(self, &format!("container_network_{name}_total"), &[("interface", interface)], motion, 0);
             }
         }
         // kube-state-metrics: mostly constants.
         for phase in ["Failed", "Pending", "Running", "Succeeded", "Unknown"] {
-            add(self, "kube_pod_status_phase", &[("phase", phase)], Motion::Constant(f64::from(u8::from(phase == "Running"))), 0);
+            add(
+                self,
+                "kube_pod_status_phase",
+                &[("phase", phase)],
+                Motion::Constant(f64::from(u8::from(phase == "Running"))),
+                0,
+            );
         }
         for condition in ["true", "false", "unknown"] {
             for name in ["kube_pod_status_ready", "kube_pod_status_scheduled"] {
-                add(self, name, &[("condition", condition)], Motion::Constant(f64::from(u8::from(condition == "true"))), 0);
+                add(
+                    self,
+                    name,
+                    &[("condition", condition)],
+                    Motion::Constant(f64::from(u8::from(condition == "true"))),
+                    0,
+                );
             }
         }
         for reason in ["OOMKilled", "Error", "Completed", "ContainerCannotRun"] {
-            add(self, "kube_pod_container_status_terminated_reason", &[("reason", reason)], Motion::Constant(0.0), 0);
+            add(
+                self,
+                "kube_pod_container_status_terminated_reason",
+                &[("reason", reason)],
+                Motion::Constant(0.0),
+                0,
+            );
         }
         for (resource, value) in [("cpu", 0.25), ("memory", 536_870_912.0)] {
-            add(self, "kube_pod_container_resource_limits", &[("resource", resource)], Motion::Constant(value), 0);
-            add(self, "kube_pod_container_resource_requests", &[("resource", resource)], Motion::Constant(value), 0);
+            add(
+                self,
+                "kube_pod_container_resource_limits",
+                &[("resource", resource)],
+                Motion::Constant(value),
+                0,
+            );
+            add(
+                self,
+                "kube_pod_container_resource_requests",
+                &[("resource", resource)],
+                Motion::Constant(value),
+                0,
+            );
         }
-        add(self, "kube_pod_container_status_restarts_total", &[], Motion::Constant(random.below(4) as f64), 0);
+        add(
+            self,
+            "kube_pod_container_status_restarts_total",
+            &[],
+            Motion::Constant(random.below(4) as f64),
+            0,
+        );
         add(self, "kube_pod_created", &[], Motion::Constant(1.789e9 + random.below(1_000_000) as f64), 0);
         add(self, "up", &[], Motion::Constant(1.0), 0);
         add(self, "scrape_duration_seconds", &[], gauge(random, 0.002, 0.08, 1e9), 0);
@@ -216,9 +356,17 @@ impl Cluster {
         add(self, "scrape_series_added", &[], Motion::Constant(0.0), 0);
         // A long tail of metrics that few share.
         for index in 0..8 {
-            let name = format!("{app}_{}_total", ["orders", "sessions", "retries", "cache_hits", "cache_misses", "jobs", "events", "emails"][index]);
+            let name = format!(
+                "{app}_{}_total",
+                ["orders", "sessions", "retries", "cache_hits", "cache_misses", "jobs", "events", "emails"]
+                    [index]
+            );
             add(self, &name, &[], counter(random, 0.01, 100.0, 1.0), 0);
-            let name = format!("{app}_{}_ratio", ["orders", "sessions", "retries", "cache_hits", "cache_misses", "jobs", "events", "emails"][index]);
+            let name = format!(
+                "{app}_{}_ratio",
+                ["orders", "sessions", "retries", "cache_hits", "cache_misses", "jobs", "events", "emails"]
+                    [index]
+            );
             add(self, &name, &[], gauge(random, 0.05, 0.3, 1000.0), 0);
         }
     }
@@ -252,7 +400,12 @@ impl Cluster {
                 *now += (*rate * 2.0 * self.random.unit()).round();
             }
             for (source, column) in self.sources.iter_mut().zip(&mut columns) {
-                column.push(source.motion.step(&mut self.random, self.observations.get(source.observations).map_or(0.0, |o| o.0)));
+                column.push(
+                    source.motion.step(
+                        &mut self.random,
+                        self.observations.get(source.observations).map_or(0.0, |o| o.0),
+                    ),
+                );
             }
             self.now_ms += 15_000;
         }
