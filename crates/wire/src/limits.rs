@@ -14,6 +14,8 @@ pub struct Limits {
     pub max_decompressed_bytes: usize,
     /// Series (remote write) or data points (OTLP) of one request. Default 100,000.
     pub max_series: usize,
+    /// Metadata entries of one remote-write request. Default 20,000: ten times what Prometheus sends at once.
+    pub max_metadata: usize,
     /// Samples of one request, float and histogram together; an OTLP data point counts once for each sample that it
     /// becomes. Default 1,000,000.
     pub max_samples: usize,
@@ -46,6 +48,7 @@ impl Limits {
         max_compressed_bytes: 32 * MIB,
         max_decompressed_bytes: 64 * MIB,
         max_series: 100_000,
+        max_metadata: 20_000,
         max_samples: 1_000_000,
         max_labels: 128,
         max_label_name_bytes: KIB,

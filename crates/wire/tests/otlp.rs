@@ -369,7 +369,10 @@ fn bad_data_points_are_counted_and_the_others_are_kept() {
             }),
             "metric \"m\": the exponential histogram has scale -5",
         ),
-        (gauge(vec![number(1.0, &[("k", &"x".repeat(9000))])]), "metric \"m\": series m{k="),
+        (
+            gauge(vec![number(1.0, &[("k", &"x".repeat(9000))])]),
+            "metric \"m\": the value of attribute \"k\" is 9000 bytes long, more than the limit of 8192",
+        ),
     ];
     for (data, expected) in cases {
         let good = || metric("good", "", gauge(vec![number(1.0, &[])]));
@@ -392,6 +395,20 @@ fn bad_data_points_are_counted_and_the_others_are_kept() {
         Rows::read(Format::Protobuf, &body, &MetricOptions::default(), &Limits::DEFAULT).unwrap();
     assert_eq!(rows.samples, ["m @10000 2"]);
     assert_eq!(outcome.error_message, "metric \"m\": the value of attribute \"k\" is not valid UTF-8");
+}
+
+#[test]
+fn attributes_that_join_cost_no_more_than_they_are_long() {
+    let keys: Vec<String> = (0..100).map(|i| char::from_u32(0x4e00 + i).unwrap().to_string()).collect();
+    let value = "v".repeat(8000);
+    let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), value.as_str())).collect();
+    let (rows, outcome) = read(
+        &request_of(&[], vec![metric("m", "", gauge(vec![number(1.0, &pairs)]))]),
+        &MetricOptions::default(),
+    );
+    // One label of 800,099 bytes, which is too long to be stored.
+    assert!(rows.samples.is_empty());
+    assert!(outcome.error_message.contains("is 800099 bytes long"), "{}", outcome.error_message);
 }
 
 #[test]

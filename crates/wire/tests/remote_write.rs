@@ -394,7 +394,7 @@ fn long_exemplars_are_refused_by_themselves() {
 
 #[test]
 fn limits_of_a_request_refuse_it_whole() {
-    let limits = Limits { max_series: 3, max_samples: 4, max_symbols: 6, ..Limits::DEFAULT };
+    let limits = Limits { max_series: 3, max_samples: 4, max_symbols: 6, max_metadata: 2, ..Limits::DEFAULT };
     let refused = |version, body: Vec<u8>| match read(version, &body, &limits) {
         Err(RequestError::TooMany { what, limit }) => (what, limit),
         other => panic!("{other:?}"),
@@ -412,6 +412,9 @@ fn limits_of_a_request_refuse_it_whole() {
     assert!(read(Version::V1, &request(3, 1).encode_to_vec(), &limits).is_ok());
     assert_eq!(refused(Version::V1, request(4, 1).encode_to_vec()), ("series", 3));
     assert_eq!(refused(Version::V1, request(1, 5).encode_to_vec()), ("samples", 4));
+    let families = vec![v1::MetricMetadata::default(); 3];
+    let families = v1::WriteRequest { timeseries: vec![], metadata: families };
+    assert_eq!(refused(Version::V1, families.encode_to_vec()), ("metadata entries", 2));
     let symbols = v2::Request { symbols: vec![String::new(); 7], timeseries: vec![] };
     assert_eq!(refused(Version::V2, symbols.encode_to_vec()), ("symbols", 6));
 }

@@ -6,6 +6,7 @@ use super::attributes::Attribute;
 use super::names::push_label_name;
 use super::options::TranslationStrategy;
 use super::point::PointProblem;
+use crate::error::quoted;
 use crate::limits::Limits;
 use crate::series_key::{SeriesKey, push_label};
 
@@ -47,6 +48,7 @@ struct Entry {
 pub(super) struct PointLabels {
     strategy: TranslationStrategy,
     max_labels: usize,
+    max_value_bytes: usize,
     text: String,
     /// Labels of the resource, then of the scope.
     base: Vec<Entry>,
@@ -64,6 +66,7 @@ impl PointLabels {
         Self {
             strategy,
             max_labels: limits.max_labels,
+            max_value_bytes: limits.max_label_value_bytes,
             text: String::new(),
             base: Vec::new(),
             base_text: 0,
@@ -157,6 +160,13 @@ impl PointLabels {
         let start = self.text.len();
         attribute.push_value(&mut self.text)?;
         let value = Text { start, end: self.text.len() };
+        if value.end - value.start > self.max_value_bytes {
+            return Err(PointProblem::AttributeTooLong {
+                key: quoted(attribute.key),
+                bytes: value.end - value.start,
+                limit: self.max_value_bytes,
+            });
+        }
         Ok(Entry { key, name, value, origin, index: self.base.len() + self.point.len() })
     }
 
@@ -186,18 +196,21 @@ impl PointLabels {
         }
     }
 
+    /// Keeps one label of each name: that of the highest origin, or all attributes joined.
     fn merge_equal_names(&mut self) {
         let mut merged: Vec<Entry> = Vec::with_capacity(self.point.len());
-        for entry in std::mem::take(&mut self.point) {
-            match merged.last_mut() {
-                Some(last) if self.part(last.name) == self.part(entry.name) => {
-                    if last.origin == Origin::Attribute && entry.origin == Origin::Attribute {
-                        let joined = format!("{};{}", self.part(last.value), self.part(entry.value));
-                        last.value = self.push_text(|text| text.push_str(&joined));
-                    }
-                }
-                _ => merged.push(entry),
+        let mut rest = std::mem::take(&mut self.point);
+        while let Some(&(mut kept)) = rest.first() {
+            let is_same = |entry: &&Entry| self.part(entry.name) == self.part(kept.name);
+            let same = rest.iter().take_while(is_same).count();
+            let attributes = rest[..same].iter().filter(|entry| entry.origin == Origin::Attribute);
+            if kept.origin == Origin::Attribute && same > 1 {
+                let values: Vec<&str> = attributes.map(|entry| self.part(entry.value)).collect();
+                let joined = values.join(";");
+                kept.value = self.push_text(|text| text.push_str(&joined));
             }
+            merged.push(kept);
+            rest.drain(..same);
         }
         self.point = merged;
     }

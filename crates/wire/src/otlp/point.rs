@@ -21,6 +21,8 @@ pub(super) enum PointProblem {
     AttributeValueNotUtf8 { key: String },
     #[error("the value of attribute {key:?} is nested deeper than {limit} levels, which is the limit")]
     AttributeTooDeep { key: String, limit: usize },
+    #[error("the value of attribute {key:?} is {bytes} bytes long, more than the limit of {limit}")]
+    AttributeTooLong { key: String, bytes: usize, limit: usize },
     #[error("resource, scope and data point have more than {limit} labels together, which is the limit")]
     TooManyLabels { limit: usize },
     #[error("the aggregation temporality is neither cumulative nor delta: set it")]

@@ -28,7 +28,7 @@
 //! }
 //! ```
 //!
-//! A [`RequestError`] from anywhere refuses the whole request: what was read before must be thrown away. Malformed protobuf
+//! A [`RequestError`](crate::RequestError) from anywhere refuses the whole request: what was read before must be thrown away. Malformed protobuf
 //! in an outer message or a sample is such an error; in a label, a histogram or an exemplar it only costs the series, the
 //! histogram or the exemplar.
 //!

@@ -20,6 +20,7 @@ pub struct Request<'a> {
     limits: &'a Limits,
     series: Budget,
     samples: Budget,
+    metadata: Budget,
     symbols: Symbols<'a>,
     /// Family and references of the metadata that was told last: series of one family follow each other (2.0).
     told_metadata: Option<(&'a [u8], MetadataReferences)>,
@@ -190,6 +191,7 @@ impl<'a> Request<'a> {
             limits,
             series: Budget::new("series", limits.max_series),
             samples: Budget::new("samples", limits.max_samples),
+            metadata: Budget::new("metadata entries", limits.max_metadata),
             symbols,
             told_metadata: None,
             pending_metadata: None,
@@ -213,10 +215,11 @@ impl<'a> Request<'a> {
                 let message = field.message(numbers.time_series)?;
                 return self.read_series(message).map(Some);
             }
-            if field.number == numbers.metadata
-                && let Some(family) = metadata::read_v1(field.bytes()?, self.limits)?
-            {
-                return Ok(Some(Item::Metadata(family)));
+            if field.number == numbers.metadata {
+                self.metadata.spend(1)?;
+                if let Some(family) = metadata::read_v1(field.bytes()?, self.limits)? {
+                    return Ok(Some(Item::Metadata(family)));
+                }
             }
         }
         Ok(None)
@@ -324,6 +327,7 @@ impl<'a> Request<'a> {
     ) -> Result<(), ResolveError> {
         let family = metadata::family_of(metric_name, references.metric_type);
         if self.told_metadata != Some((family, references)) {
+            self.metadata.spend(1)?;
             self.pending_metadata = references.resolve(family, &mut self.symbols, self.limits)?;
             self.told_metadata = Some((family, references));
         }

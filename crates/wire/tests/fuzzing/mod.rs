@@ -13,6 +13,7 @@ const LIMITS: Limits = Limits {
     max_compressed_bytes: 4096,
     max_decompressed_bytes: 16_384,
     max_series: 20,
+    max_metadata: 10,
     max_samples: 50,
     max_labels: 6,
     max_label_name_bytes: 20,
@@ -62,10 +63,13 @@ pub fn remote_write(version: Version, body: &[u8]) {
 
 fn read_remote_write(version: Version, body: &[u8]) -> Result<(), RequestError> {
     let mut request = Request::new(version, body, &LIMITS)?;
-    let (mut series_count, mut samples, mut key_bytes) = (0, 0, 0);
+    let (mut series_count, mut families, mut samples, mut key_bytes) = (0, 0, 0, 0);
     while let Some(item) = request.next_item()? {
         match item {
-            Item::Metadata(metadata) => check_metadata(metadata),
+            Item::Metadata(metadata) => {
+                families += 1;
+                check_metadata(metadata);
+            }
             Item::Rejected(error) => {
                 series_count += 1;
                 check_message(&error);
@@ -94,6 +98,7 @@ fn read_remote_write(version: Version, body: &[u8]) -> Result<(), RequestError> 
         }
     }
     assert!(series_count <= LIMITS.max_series && samples <= LIMITS.max_samples);
+    assert!(families <= LIMITS.max_metadata);
     match version {
         Version::V1 => assert!(key_bytes <= body.len()),
         // Lengths and tags come on top of what references resolve to.
