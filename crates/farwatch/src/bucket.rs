@@ -1,11 +1,14 @@
 //! Opens the object store that an address names.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use segment_store::{Bucket, LocalBucket};
+use segment_store::{Bucket, LocalBucket, S3Bucket, S3Settings};
 
 use crate::config::topics::BucketAddress;
+
+/// The directory that every local bucket keeps for itself below its root.
+const PRIVATE_DIR: &str = ".farwatch";
 
 /// Why a bucket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +36,15 @@ pub async fn open(
             LocalBucket::open(path)
                 .map_err(|source| BucketOpenError::Directory { path: path.clone(), source })?,
         )),
-        BucketAddress::S3 { .. } => {
-            let _ = s3_endpoint;
-            todo!()
+        BucketAddress::S3 { name, prefix } => {
+            let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
+            Ok(Arc::new(S3Bucket::connect(&S3Settings::new(name, prefix, s3_endpoint)).await))
         }
     }
+}
+
+/// The root of the local bucket that `path` lies in, if it lies in one.
+#[must_use]
+pub fn root_above(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find(|directory| directory.join(PRIVATE_DIR).is_dir())
 }

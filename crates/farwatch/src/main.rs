@@ -29,7 +29,7 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let config =
                 Config::load(&Sources { flags: args.flags, file: args.config_file, variable: &variable })?;
             drop(out);
-            serve::run(config)?;
+            serve::run(&config)?;
         }
         Command::Query(args) => {
             let clock = segment_store::SystemClock::new();

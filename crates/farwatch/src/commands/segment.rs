@@ -1,11 +1,11 @@
 //! `farwatch segment`: what is in a segment, and whether it is whole.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use storage_format::{
-    Footer, FooterParse, FormatError, PartitionEntry, Signal, VERSION, decode_metrics_partition,
-};
+use bytes::Bytes;
+use segment_store::{BucketError, GetRange};
+use storage_format::{FormatError, SegmentDescription};
 
 use crate::bucket::{self, BucketOpenError};
 use crate::cli::SegmentArgs;
@@ -40,13 +40,13 @@ pub enum SegmentError {
         /// Its key.
         key: String,
         /// Why.
-        source: segment_store::BucketError,
+        source: BucketError,
     },
     /// The bytes are no readable segment.
-    #[error("{what} is damaged, or no segment")]
+    #[error("{segment} is damaged, or no segment")]
     Format {
-        /// Which part.
-        what: String,
+        /// Which.
+        segment: String,
         /// Why.
         source: FormatError,
     },
@@ -60,10 +60,7 @@ pub enum SegmentError {
 /// # Errors
 /// [`SegmentError`].
 pub async fn inspect(args: &SegmentArgs, out: &mut dyn Write) -> Result<(), SegmentError> {
-    let bytes = read(args).await?;
-    let footer = footer(&bytes)?;
-    writeln!(out, "fresh segment, format version {VERSION}, {} bytes", bytes.len())?;
-    table(footer.partitions(), out)?;
+    write!(out, "{}", describe(args).await?)?;
     Ok(())
 }
 
@@ -72,81 +69,38 @@ pub async fn inspect(args: &SegmentArgs, out: &mut dyn Write) -> Result<(), Segm
 /// # Errors
 /// [`SegmentError`]; the first thing that is wrong.
 pub async fn verify(args: &SegmentArgs, out: &mut dyn Write) -> Result<(), SegmentError> {
+    let description = describe(args).await?;
+    let samples: u64 = description.partitions.iter().map(|partition| partition.counts.samples).sum();
+    let partitions = description.partitions.len();
+    writeln!(out, "good: {partitions} partition(s), {samples} samples, every checksum right")?;
+    Ok(())
+}
+
+async fn describe(args: &SegmentArgs) -> Result<SegmentDescription, SegmentError> {
     let bytes = read(args).await?;
-    let footer = footer(&bytes)?;
-    let mut samples = 0;
-    for entry in footer.partitions() {
-        let what = || format!("the partition of tenant {}", entry.tenant);
-        // The footer was checked against the object's length, so the range is within it.
-        let range = usize::try_from(entry.range.start).unwrap_or(usize::MAX)
-            ..usize::try_from(entry.range.end).unwrap_or(usize::MAX);
-        let slice = bytes.get(range).unwrap_or_default();
-        match entry.signal {
-            Signal::Metrics => decode_metrics_partition(entry, slice)
-                .map_err(|source| SegmentError::Format { what: what(), source })?,
-            Signal::Traces => continue,
-        };
-        samples += entry.counts.samples;
-    }
-    writeln!(out, "good: {} partitions, {samples} samples, every checksum right", footer.partitions().len())?;
-    Ok(())
+    storage_format::inspect(&bytes)
+        .map_err(|source| SegmentError::Format { segment: args.segment.clone(), source })
 }
 
-fn footer(bytes: &[u8]) -> Result<Footer, SegmentError> {
-    let damaged = |source| SegmentError::Format { what: "the footer".to_owned(), source };
-    match Footer::parse(bytes, bytes.len() as u64).map_err(damaged)? {
-        FooterParse::Done(footer) => Ok(footer),
-        // All bytes are here already.
-        FooterParse::NeedSuffix(_) => Err(damaged(FormatError::NotASegment("it is cut short"))),
+async fn read(args: &SegmentArgs) -> Result<Bytes, SegmentError> {
+    if let Some(text) = &args.bucket {
+        let address = BucketAddress::parse(text)
+            .map_err(|expected| SegmentError::Address { text: text.clone(), expected })?;
+        return object(&address, args.s3_endpoint.as_deref(), &args.segment).await;
+    }
+    let path = Path::new(&args.segment);
+    let file_error = |source| SegmentError::File { path: path.to_owned(), source };
+    let absolute = path.canonicalize().map_err(file_error)?;
+    // A file of a local bucket holds more than the object's bytes; the bucket knows which are which.
+    let in_bucket = bucket::root_above(&absolute)
+        .and_then(|root| Some((root, absolute.strip_prefix(root).ok()?.to_str()?)));
+    match in_bucket {
+        Some((root, key)) => object(&BucketAddress::Directory(root.to_owned()), None, key).await,
+        None => std::fs::read(&absolute).map(Bytes::from).map_err(file_error),
     }
 }
 
-async fn read(args: &SegmentArgs) -> Result<Vec<u8>, SegmentError> {
-    let Some(address) = &args.bucket else {
-        let path = PathBuf::from(&args.segment);
-        return std::fs::read(&path).map_err(|source| SegmentError::File { path, source });
-    };
-    let address = BucketAddress::parse(address)
-        .map_err(|expected| SegmentError::Address { text: address.clone(), expected })?;
-    let bucket = bucket::open(&address, args.s3_endpoint.as_deref()).await?;
-    let object = bucket
-        .get(&args.segment, segment_store::GetRange::Full)
-        .await
-        .map_err(|source| SegmentError::Object { key: args.segment.clone(), source })?;
-    Ok(object.body.to_vec())
-}
-
-fn table(partitions: &[PartitionEntry], out: &mut dyn Write) -> std::io::Result<()> {
-    let heading =
-        ["TENANT", "SIGNAL", "SERIES", "SAMPLES", "EXEMPLARS", "BYTES", "FROM", "TO"].map(str::to_owned);
-    let mut rows = vec![heading];
-    for entry in partitions {
-        rows.push([
-            entry.tenant.to_string(),
-            entry.signal.as_str().to_owned(),
-            entry.counts.series.to_string(),
-            entry.counts.samples.to_string(),
-            entry.counts.exemplars.to_string(),
-            (entry.range.end - entry.range.start).to_string(),
-            time(entry.min_time_ms),
-            time(entry.max_time_ms),
-        ]);
-    }
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
-/// RFC 3339, or a dash where there is no time.
-fn time(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| "-".to_owned(), |at| at.to_string())
+async fn object(address: &BucketAddress, endpoint: Option<&str>, key: &str) -> Result<Bytes, SegmentError> {
+    let object = bucket::open(address, endpoint).await?.get(key, GetRange::Full).await;
+    Ok(object.map_err(|source| SegmentError::Object { key: key.to_owned(), source })?.body)
 }

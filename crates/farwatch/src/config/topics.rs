@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use telemetry::TenantId;
+
 use super::setting::topic;
 use super::value::{Bound, ListenAddress, SettingValue};
 
@@ -40,7 +42,7 @@ topic! {
         /// printing it.
         bootstrap_key_file: Option<PathBuf> = "", "FILE";
         /// Tenant to which requests without credentials belong. Refused unless every listen address is a loopback address.
-        anonymous_tenant: Option<String> = "", "NAME";
+        anonymous_tenant: Option<TenantId> = "", "NAME";
     }
 }
 

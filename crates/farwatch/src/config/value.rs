@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use telemetry::TenantId;
+
 /// A type that a setting can have. The same text means the same in a flag, in the environment and in the file.
 pub trait SettingValue: Sized {
     /// Reads `text`.
@@ -54,6 +56,12 @@ impl SettingValue for u64 {
 impl SettingValue for Duration {
     fn parse(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text).map_err(|_| "a duration such as 500ms, 30s, 5m, 1h or 7d".to_owned())
+    }
+}
+
+impl SettingValue for TenantId {
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::new(text).map_err(|error| format!("a tenant id ({error})"))
     }
 }
 

@@ -1,0 +1,161 @@
+//! `/metrics`: what every part counts, on one page.
+
+use query_service::{FollowerStats, LATENCY_BOUNDS, QueryMetrics, TailStats};
+use segment_store::commit::{GroupCommitStats, PUT_LATENCY_BOUNDS_MS};
+use segment_store::{Operation, RequestCounts};
+
+use super::exposition::{Exposition, Kind};
+use super::node::Node;
+use super::process::ProcessStats;
+
+/// The content type of Prometheus's text format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const MICROS_A_SECOND: f64 = 1e6;
+const MILLIS_A_SECOND: f64 = 1e3;
+
+/// The page.
+#[must_use]
+pub fn page(node: &Node) -> String {
+    let mut text = String::new();
+    let mut page = Exposition::new(&mut text);
+    build(&mut page);
+    if let Some(stats) = ProcessStats::read() {
+        process(&mut page, &stats);
+    }
+    bucket(&mut page, &node.bucket.counts());
+    if let Some(commit) = &node.commit {
+        group_commit(&mut page, &commit.stats());
+    }
+    if let Some(query) = &node.query {
+        queries(&mut page, &query.engine.metrics());
+        tail(&mut page, &query.tail.stats());
+        follower(&mut page, &query.follower_stats(&*node.clock));
+    }
+    if let Some(ingest) = &node.ingest {
+        ingest.snapshot().write_prometheus(&mut text);
+    }
+    text
+}
+
+fn build(page: &mut Exposition<'_>) {
+    let version = [(env!("CARGO_PKG_VERSION"), 1.0)];
+    page.family(Kind::Gauge, "farwatch_build_info", "Which version runs.", "version", version);
+}
+
+fn process(page: &mut Exposition<'_>, stats: &ProcessStats) {
+    let ProcessStats { cpu_seconds, resident_memory_bytes, open_fds, threads } = *stats;
+    page.single(Kind::Counter, "process_cpu_seconds_total", "CPU time, user and system.", cpu_seconds);
+    page.single(Kind::Gauge, "process_resident_memory_bytes", "Memory in RAM.", resident_memory_bytes as f64);
+    page.single(Kind::Gauge, "process_open_fds", "Open file descriptors.", open_fds as f64);
+    page.single(Kind::Gauge, "process_threads", "Threads.", threads as f64);
+}
+
+fn bucket(page: &mut Exposition<'_>, counts: &RequestCounts) {
+    let of = |numbers: [u64; Operation::ALL.len()]| {
+        Operation::ALL.into_iter().zip(numbers).map(|(operation, count)| (operation.as_str(), count as f64))
+    };
+    let name = "farwatch_bucket_requests_total";
+    page.family(Kind::Counter, name, "Requests to the object store.", "operation", of(counts.requests));
+    let name = "farwatch_bucket_errors_total";
+    page.family(
+        Kind::Counter,
+        name,
+        "Requests to the object store that failed.",
+        "operation",
+        of(counts.errors),
+    );
+    let bytes = [("sent", counts.bytes_put as f64), ("received", counts.bytes_got as f64)];
+    let name = "farwatch_bucket_bytes_total";
+    page.family(Kind::Counter, name, "Bytes of objects to and from the object store.", "direction", bytes);
+}
+
+fn group_commit(page: &mut Exposition<'_>, stats: &GroupCommitStats) {
+    let counters = [
+        ("requests", "Requests taken by group commit.", stats.requests),
+        (
+            "requests_overloaded",
+            "Requests turned away because too much was pending.",
+            stats.requests_overloaded,
+        ),
+        ("flushes", "Segments that became durable.", stats.flushes),
+        ("flushes_failed", "Flushes that failed.", stats.flushes_failed),
+        ("segment_bytes", "Bytes of durable segments.", stats.bytes),
+        ("put_retries", "Puts of a segment beyond its first.", stats.put_retries),
+        ("puts_confirmed", "Puts without an answer that turned out to have worked.", stats.puts_confirmed),
+        ("names_taken", "Names of segments that somebody else had taken.", stats.names_taken),
+    ];
+    for (name, help, count) in counters {
+        page.single(Kind::Counter, &format!("farwatch_commit_{name}_total"), help, count as f64);
+    }
+    let in_flight = stats.flushes_in_flight as f64;
+    page.single(Kind::Gauge, "farwatch_commit_flushes_in_flight", "Flushes under way.", in_flight);
+    let pending = stats.pending_bytes as f64;
+    page.single(Kind::Gauge, "farwatch_commit_pending_bytes", "Memory of writes without an answer.", pending);
+    page.histogram(
+        "farwatch_commit_put_duration_seconds",
+        "Time to make a segment durable, retries included.",
+        PUT_LATENCY_BOUNDS_MS.into_iter().map(|bound_ms| bound_ms as f64 / MILLIS_A_SECOND),
+        &stats.put_latency,
+        stats.put_latency_sum_us as f64 / MICROS_A_SECOND,
+    );
+}
+
+fn queries(page: &mut Exposition<'_>, metrics: &QueryMetrics) {
+    let outcomes = query_service::Outcome::ALL.into_iter().zip(metrics.requests);
+    let outcomes = outcomes.map(|(outcome, count)| (outcome.as_str(), count as f64));
+    let name = "farwatch_query_requests_total";
+    page.family(Kind::Counter, name, "Requests to the query API by how they ended.", "outcome", outcomes);
+    page.histogram(
+        "farwatch_query_duration_seconds",
+        "Time of requests to the query API.",
+        LATENCY_BOUNDS.into_iter().map(|bound| bound.as_secs_f64()),
+        &metrics.latency_buckets,
+        metrics.latency_sum_us as f64 / MICROS_A_SECOND,
+    );
+    let running = metrics.running as f64;
+    page.single(Kind::Gauge, "farwatch_query_running", "Requests to the query API that run now.", running);
+    let samples = metrics.samples as f64;
+    page.single(Kind::Counter, "farwatch_query_samples_total", "Samples that queries read.", samples);
+    let bytes = metrics.cold_bytes as f64;
+    let help = "Bytes of segments that queries read from the object store.";
+    page.single(Kind::Counter, "farwatch_query_cold_bytes_total", help, bytes);
+}
+
+fn tail(page: &mut Exposition<'_>, stats: &TailStats) {
+    let gauges = [
+        ("tenants", "Tenants with data in the tail.", stats.tenants),
+        ("series", "Series in the tail; one in two generations counts twice.", stats.series),
+        ("generations", "Generations of the tail.", stats.generations),
+        ("memory_bytes", "Memory of series and samples in the tail.", stats.memory_bytes),
+        ("provisional_batches", "Batches in the tail whose flush has not ended.", stats.provisional_batches),
+        (
+            "cold_partitions",
+            "Partitions that are not in the tail and are read for queries.",
+            stats.cold_partitions,
+        ),
+    ];
+    for (name, help, number) in gauges {
+        page.single(Kind::Gauge, &format!("farwatch_tail_{name}"), help, number as f64);
+    }
+}
+
+fn follower(page: &mut Exposition<'_>, stats: &FollowerStats) {
+    let caught_up = f64::from(u8::from(stats.is_caught_up));
+    let help = "Whether the tail knows everything that was in the bucket at the start.";
+    page.single(Kind::Gauge, "farwatch_tail_caught_up", help, caught_up);
+    let help = "Time since the last listing that the tail worked through.";
+    page.single(Kind::Gauge, "farwatch_tail_lag_seconds", help, stats.lag.as_secs_f64());
+    let counters = [
+        ("absorbed_segments", "Segments that the tail read from the bucket.", stats.absorbed_segments),
+        ("failed_rounds", "Rounds of reading the bucket that failed and were repeated.", stats.failed_rounds),
+        (
+            "unreadable_segments",
+            "Segments that are damaged and that queries lack.",
+            stats.unreadable_segments,
+        ),
+    ];
+    for (name, help, count) in counters {
+        page.single(Kind::Counter, &format!("farwatch_tail_{name}_total"), help, count as f64);
+    }
+}

@@ -1,0 +1,208 @@
+//! One process's services, put together and taken apart.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ingest_service::{Ingest, IngestParts, IngestSettings};
+use parking_lot::Mutex;
+use query_service::{
+    EngineParts, Follower, FollowerParts, FollowerStats, QueryEngine, QuerySettings, Tail, TailSettings,
+};
+use segment_store::{
+    Bucket, Clock, Counted, GroupCommit, GroupCommitParts, GroupCommitSettings, NoTail, Retrying, Seed,
+    ShardId, TailSink, WorkOn,
+};
+use tenancy::Access;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::directory::{self, FirstKey, SetupParts};
+use super::limits::FLUSH_TIME;
+use crate::bucket;
+use crate::config::Config;
+use crate::config::topics::BucketAddress;
+use crate::config::value::Bound;
+
+/// The one shard of a process that stands alone.
+const SHARD: ShardId = ShardId(0);
+
+/// Why the services could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The bucket cannot be opened.
+    #[error(transparent)]
+    Bucket(#[from] bucket::BucketOpenError),
+    /// There is no tenant directory to serve with.
+    #[error(transparent)]
+    Directory(#[from] directory::DirectorySetupError),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Randomness(#[source] std::io::Error),
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {path}")]
+    DataDir {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The services of this process. Which there are, its roles say.
+pub struct Node {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) bucket: Arc<Counted>,
+    pub(super) access: Arc<Access>,
+    pub(super) commit: Option<Arc<GroupCommit>>,
+    pub(super) ingest: Option<Arc<Ingest>>,
+    pub(super) query: Option<QueryNode>,
+    stop: CancellationToken,
+    directory_poller: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What answers queries.
+pub struct QueryNode {
+    pub(super) engine: Arc<QueryEngine>,
+    pub(super) tail: Arc<Tail>,
+    follower: Mutex<Option<Follower>>,
+}
+
+impl QueryNode {
+    pub(super) fn follower_stats(&self, clock: &dyn Clock) -> FollowerStats {
+        self.follower.lock().as_ref().map(|follower| follower.stats(clock)).unwrap_or_default()
+    }
+}
+
+impl Node {
+    /// Puts the services together and starts what runs in the background. Returns the first tenant's key if it is to be
+    /// shown.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Option<FirstKey>), NodeError> {
+        let storage = &config.storage;
+        std::fs::create_dir_all(&storage.data_dir)
+            .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
+        let address = storage.bucket.clone().unwrap_or_else(|| own_bucket(&storage.data_dir));
+        let opened = bucket::open(&address, storage.s3_endpoint.as_deref()).await?;
+        let bucket = Arc::new(Counted::new(opened));
+        // Counted below the retries: each request is billed.
+        let counted: Arc<dyn Bucket> = Arc::clone(&bucket) as _;
+        let shared: Arc<dyn Bucket> = Arc::new(Retrying::new(counted, Arc::clone(&clock), &seed()?));
+
+        let anonymous = config.service.anonymous_tenant.as_ref();
+        let setup = SetupParts {
+            bucket: &*shared,
+            data_dir: &storage.data_dir,
+            bootstrap_key_file: config.service.bootstrap_key_file.as_deref(),
+            anonymous_tenant: anonymous,
+            now_ms: clock.now_ms(),
+        };
+        let setup = setup.set_up(&mut seed()?.rng()).await?;
+        let access = setup.access;
+
+        let query = config.service.role.query.then(|| query_node(&shared, &clock));
+        let tail: Arc<dyn TailSink> = match &query {
+            Some(query) => Arc::clone(&query.tail) as _,
+            None => Arc::new(NoTail),
+        };
+        let (commit, ingest) = if config.service.role.ingest {
+            let commit = Arc::new(GroupCommit::start(GroupCommitParts {
+                bucket: Arc::clone(&shared),
+                shard: SHARD,
+                tail,
+                clock: Arc::clone(&clock),
+                seed: seed()?,
+                work_on: WorkOn::BlockingThreads,
+                settings: GroupCommitSettings {
+                    linger: config.ingest.linger,
+                    ..GroupCommitSettings::default()
+                },
+            }));
+            let ingest = Ingest::start(IngestParts {
+                access: Arc::clone(&access),
+                commits: BTreeMap::from([(SHARD, Arc::clone(&commit))]),
+                clock: Arc::clone(&clock),
+                seed: seed()?,
+                settings: ingest_settings(config),
+            });
+            (Some(commit), Some(ingest))
+        } else {
+            (None, None)
+        };
+
+        let stop = CancellationToken::new();
+        let poller = directory::poll(
+            Arc::clone(&shared),
+            Arc::clone(&access),
+            setup.etag,
+            Arc::clone(&clock),
+            stop.clone(),
+        );
+        let directory_poller = Mutex::new(Some(tokio::spawn(poller)));
+        Ok((Self { clock, bucket, access, commit, ingest, query, stop, directory_poller }, setup.first_key))
+    }
+
+    /// Finishes what has begun, after the last request has ended. Nothing that was acknowledged depends on it; it takes
+    /// bounded time.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        if let Some(ingest) = &self.ingest
+            && tokio::time::timeout(FLUSH_TIME, ingest.shutdown()).await.is_err()
+        {
+            tracing::warn!("gave up storing pending writes; none of them was acknowledged");
+        }
+        let follower = self.query.as_ref().and_then(|query| query.follower.lock().take());
+        if let Some(follower) = follower {
+            follower.shutdown().await;
+        }
+        let poller = self.directory_poller.lock().take();
+        if let Some(poller) = poller
+            && let Err(error) = poller.await
+        {
+            tracing::error!(%error, "polling the tenant directory had failed");
+        }
+    }
+}
+
+/// The bucket of a process that was given none.
+fn own_bucket(data_dir: &Path) -> BucketAddress {
+    BucketAddress::Directory(data_dir.join("bucket"))
+}
+
+fn seed() -> Result<Seed, NodeError> {
+    Seed::from_os().map_err(NodeError::Randomness)
+}
+
+fn ingest_settings(config: &Config) -> IngestSettings {
+    IngestSettings {
+        out_of_order_window: match config.ingest.out_of_order_window {
+            Bound::Within(window) => Some(window),
+            Bound::Unlimited => None,
+        },
+        ..IngestSettings::default()
+    }
+}
+
+fn query_node(bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>) -> QueryNode {
+    let tail = Arc::new(Tail::new(TailSettings::default()));
+    let follower = Follower::start(FollowerParts {
+        bucket: Arc::clone(bucket),
+        shard: SHARD,
+        tail: Arc::clone(&tail),
+        clock: Arc::clone(clock),
+    });
+    let engine = Arc::new(QueryEngine::new(EngineParts {
+        tail: Arc::clone(&tail),
+        caught_up: follower.caught_up(),
+        bucket: Arc::clone(bucket),
+        shard: SHARD,
+        clock: Arc::clone(clock),
+        settings: QuerySettings::default(),
+    }));
+    QueryNode { engine, tail, follower: Mutex::new(Some(follower)) }
+}

@@ -1,0 +1,45 @@
+//! The routes of the HTTP port: those of the services, and a few that say how the process is.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use query_service::HttpParts;
+
+use super::metrics;
+use super::node::Node;
+
+/// All routes of the HTTP port.
+pub fn http(node: &Arc<Node>) -> Router {
+    let own = Router::new()
+        // The process is alive if it answers.
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(page))
+        .with_state(Arc::clone(node));
+    let ingest = node.ingest.as_ref().map(|ingest| ingest_service::http_router(Arc::clone(ingest)));
+    let query = node.query.as_ref().map(|query| {
+        let (engine, access) = (Arc::clone(&query.engine), Arc::clone(&node.access));
+        query_service::router(HttpParts { engine, access })
+    });
+    [ingest, query].into_iter().flatten().fold(own, Router::merge)
+}
+
+/// All routes of the gRPC port.
+pub fn grpc(node: &Node) -> Router {
+    node.ingest.as_ref().map_or_else(Router::new, |ingest| ingest_service::grpc_router(Arc::clone(ingest)))
+}
+
+/// Writes and reads are served from the moment on at which the port answers: what has to be there before is put together
+/// first, and queries wait for the tail to catch up with the bucket by themselves. While the process goes down no new
+/// connection is taken.
+async fn ready() -> &'static str {
+    "ready\n"
+}
+
+async fn page(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::page(&node))
+}

@@ -1,0 +1,14 @@
+//! End to end: the real binary, real clients, over real ports. Every server that a test starts takes a port of the
+//! system's choice and a directory of its own, and is gone when the test is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod harness;
+
+mod bad_input;
+mod command_line;
+mod crash;
+mod first_start;
+mod opentelemetry;
+mod prometheus;
+mod routes;
+mod shutdown;
