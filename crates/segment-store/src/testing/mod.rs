@@ -6,15 +6,15 @@ pub mod conformance;
 mod delayed;
 mod faulty;
 mod memory;
-mod moto;
 mod recording_tail;
 mod rows;
+mod s3_server;
 mod sim_clock;
 
 pub use delayed::Delayed;
 pub use faulty::{Faults, Faulty};
 pub use memory::MemoryBucket;
-pub use moto::MotoServer;
 pub use recording_tail::{RecordingTail, TailEvent};
 pub use rows::{float_rows, floats_of, tenant};
+pub use s3_server::S3Server;
 pub use sim_clock::SimClock;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::testing::{MotoServer, conformance};
+use crate::testing::{S3Server, conformance};
 
 const BUCKET: &str = "farwatch-test";
 
@@ -38,7 +38,7 @@ async fn connect(settings: &S3Settings, http: impl HttpClient + 'static) -> S3Bu
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conforms_on_moto_below_a_prefix_by_path() {
-    let server = MotoServer::start(BUCKET);
+    let server = S3Server::moto(BUCKET);
     let settings = S3Settings::new(BUCKET, Some("some/prefix"), Some(&server.endpoint()));
     assert_eq!(settings.addressing, Addressing::Path);
     conformance::check(Arc::new(connect(&settings, http()).await), "all").await;
@@ -58,10 +58,18 @@ async fn conforms_on_moto_below_a_prefix_by_path() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conforms_on_moto_by_virtual_host() {
-    let server = MotoServer::start(BUCKET);
+    let server = S3Server::moto(BUCKET);
     let endpoint = format!("http://s3.test:{}", server.port());
     let settings =
         S3Settings { addressing: Addressing::VirtualHost, ..S3Settings::new(BUCKET, None, Some(&endpoint)) };
+    conformance::check(Arc::new(connect(&settings, http()).await), "all").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs radosgw: see S3Server::radosgw"]
+async fn conforms_on_radosgw() {
+    let server = S3Server::radosgw(BUCKET);
+    let settings = S3Settings::new(BUCKET, Some("some/prefix"), Some(&server.endpoint()));
     conformance::check(Arc::new(connect(&settings, http()).await), "all").await;
 }
 
