@@ -111,7 +111,7 @@ pub enum NodeKind {
     /// A number.
     Number(NumberLiteral),
     /// A string.
-    String(String),
+    String(StringLiteral),
     /// An instant-vector selector.
     Vector(Box<VectorSelector>),
     /// A range-vector selector.
@@ -138,6 +138,39 @@ pub enum NodeKind {
     },
     /// An expression in parentheses.
     Paren(Box<Node>),
+}
+
+/// A string in the text. Escapes can make bytes of it that are not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringLiteral(pub(crate) Vec<u8>);
+
+impl StringLiteral {
+    /// The text, unless it is not UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The text, with what is not UTF-8 replaced.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
+}
+
+impl fmt::Display for StringLiteral {
+    /// In double quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for chunk in self.0.utf8_chunks() {
+            let quoted = crate::quote(chunk.valid());
+            f.write_str(&quoted[1..quoted.len() - 1])?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        f.write_str("\"")
+    }
 }
 
 /// A number in the text.

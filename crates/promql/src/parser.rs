@@ -2,7 +2,7 @@
 
 use crate::ast::{
     Aggregate, AggregateOp, At, Binary, BinaryOp, Cardinality, Expr, Node, NodeKind, NumberLiteral, Span,
-    VectorMatching,
+    StringLiteral, VectorMatching,
 };
 use crate::lexer::{Kind, LexError, Lexer, Token};
 use crate::limits::{MAX_EXPRESSION_DEPTH, MAX_QUERY_BYTES};
@@ -253,7 +253,7 @@ impl<'a> Parser<'a> {
                 Ok(Node { kind: NodeKind::Number(number), span: token.span() })
             }
             Kind::String => {
-                let text = literal::unquote(&token)?;
+                let text = StringLiteral(literal::unquote_bytes(&token)?);
                 self.advance()?;
                 Ok(Node { kind: NodeKind::String(text), span: token.span() })
             }

@@ -31,7 +31,7 @@ pub(crate) fn pretty(node: &Node) -> String {
 fn print(node: &Node, out: &mut String) {
     match &node.kind {
         NodeKind::Number(literal) => out.push_str(&number_text(*literal)),
-        NodeKind::String(text) => out.push_str(&crate::quote(text)),
+        NodeKind::String(text) => out.push_str(&text.to_string()),
         NodeKind::Vector(selector) => {
             print_selector(selector, out);
             print_modifiers(&selector.modifiers, out);

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use telemetry::METRIC_NAME;
-
 use super::column::{Column, is_absent};
 use super::context::{Evaluation, Worker};
 use super::key_map::{KeyMap, write_pairs};
@@ -67,11 +65,9 @@ impl<'e> HistogramFunction<'e> {
             if new {
                 members.push(Member::default());
                 // A classic histogram's name goes at once, as in Prometheus; a native one's may wait for the end.
-                let keeps_name = delayed && !without_le;
-                let labels = labels_of(pairs().filter(|(name, _)| {
-                    if delayed { keeps_name || *name != METRIC_NAME } else { !is_reserved(name) }
-                }));
-                let state = if delayed { NameState::Delayed } else { NameState::Kept };
+                let delays = delayed && !without_le;
+                let labels = labels_of(pairs().filter(|(name, _)| delays || !is_reserved(name)));
+                let state = if delays { NameState::Delayed } else { NameState::Kept };
                 ids.push(SeriesId::with_state(labels, state));
             }
             number

@@ -89,12 +89,18 @@ pub(crate) fn parse_duration_ms(text: &str) -> std::result::Result<i64, String> 
     Ok(total)
 }
 
-/// The text of a quoted string.
+/// The text of a quoted string that has to be UTF-8, as names and values of labels are.
 pub(super) fn unquote(token: &Token<'_>) -> Result<String> {
+    String::from_utf8(unquote_bytes(token)?)
+        .map_err(|_| Problem::new(token.span(), format!("{} is not valid UTF-8", token.text)))
+}
+
+/// The bytes of a quoted string.
+pub(super) fn unquote_bytes(token: &Token<'_>) -> Result<Vec<u8>> {
     let text = token.text;
     let body = &text[1..text.len() - 1];
     if text.starts_with('`') {
-        return Ok(body.to_owned());
+        return Ok(body.as_bytes().to_vec());
     }
     unescape(body).ok_or_else(|| {
         let message = format!("error unquoting string {}: invalid syntax", crate::quote(text));
@@ -102,8 +108,8 @@ pub(super) fn unquote(token: &Token<'_>) -> Result<String> {
     })
 }
 
-/// Resolves Go's escapes. `None` for a bad one, and where bytes that were escaped one by one are not UTF-8.
-fn unescape(body: &str) -> Option<String> {
+/// Resolves Go's escapes; `None` for a bad one.
+fn unescape(body: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some(at) = rest.find('\\') {
@@ -141,5 +147,5 @@ fn unescape(body: &str) -> Option<String> {
         rest = tail.get(taken..)?;
     }
     bytes.extend_from_slice(rest.as_bytes());
-    String::from_utf8(bytes).ok()
+    Some(bytes)
 }

@@ -12,7 +12,8 @@ use super::node::{
 };
 use super::{EvalOptions, Window};
 use crate::ast::{
-    Aggregate, At, Binary, DurationExpr, Modifiers, Node, NodeKind, Span, Subquery, ValueType, VectorSelector,
+    Aggregate, AggregateOp, At, Binary, DurationExpr, Modifiers, Node, NodeKind, Span, StringLiteral,
+    Subquery, ValueType, VectorSelector,
 };
 use crate::eval::map::MapFunction;
 use crate::eval::range::RangeFunction;
@@ -98,7 +99,7 @@ impl<'a> Planner<'a> {
     fn kind(&mut self, node: &Node, grid: Grid) -> Result<PlanKind> {
         match &node.kind {
             NodeKind::Number(number) => Ok(PlanKind::Number(number.value)),
-            NodeKind::String(text) => Ok(PlanKind::Text(text.clone())),
+            NodeKind::String(text) => Ok(PlanKind::Text(text.to_text())),
             NodeKind::Vector(selector) => self.selector(selector, grid, false),
             NodeKind::Matrix(_) | NodeKind::Subquery(_) => {
                 Err(self.problem(node.span, "a range vector cannot stand here"))
@@ -244,6 +245,13 @@ impl<'a> Planner<'a> {
             );
             return Err(self.problem(span, message));
         }
+        if op == AggregateOp::CountValues
+            && let Some(NodeKind::String(label)) =
+                aggregate.param.as_ref().map(|param| &param.unwrap_parens().kind)
+            && label.as_str().is_none_or(str::is_empty)
+        {
+            return Err(PlanError::Request(format!("invalid label name {label}")));
+        }
         let param = match &aggregate.param {
             Some(param) => Some(self.node(param, grid)?),
             None => None,
@@ -266,9 +274,15 @@ impl<'a> Planner<'a> {
         if let Some(map_function) = MapFunction::from_name(function.name) {
             return self.map_call(map_function, args, span, grid);
         }
-        let text = |index: usize| match args.get(index).map(|arg| &arg.unwrap_parens().kind) {
-            Some(NodeKind::String(text)) => text.clone(),
-            _ => String::new(),
+        let literal = |index: usize| match args.get(index).map(|arg| &arg.unwrap_parens().kind) {
+            Some(NodeKind::String(text)) => Some(text),
+            _ => None,
+        };
+        let text = |index: usize| literal(index).map(StringLiteral::to_text).unwrap_or_default();
+        let label = |index: usize, what: &str| match literal(index).map(|text| (text.as_str(), text)) {
+            Some((Some(name), _)) if !name.is_empty() => Ok(name.to_owned()),
+            Some((_, name)) => Err(PlanError::Request(format!("invalid {what}: {name}"))),
+            None => Ok(String::new()),
         };
         let arg = |planner: &mut Self, index: usize| planner.node(&args[index], grid);
         Ok(match function.name {
@@ -299,26 +313,16 @@ impl<'a> Planner<'a> {
                     let message = format!("invalid regular expression in label_replace(): {}", text(4));
                     PlanError::Request(message)
                 })?;
-                let destination = text(1);
-                if destination.is_empty() {
-                    let message = "invalid destination label name in label_replace(): \"\"";
-                    return Err(PlanError::Request(message.to_owned()));
-                }
+                let destination = label(1, "destination label name in label_replace()")?;
                 let function =
                     LabelFunction::Replace { destination, replacement: text(2), source: text(3), regex };
                 PlanKind::Relabel { function, arg: arg(self, 0)? }
             }
             "label_join" => {
-                let destination = text(1);
-                if destination.is_empty() {
-                    let message = "invalid destination label name in label_join(): \"\"";
-                    return Err(PlanError::Request(message.to_owned()));
-                }
-                let sources: Vec<String> = (3..args.len()).map(text).collect();
-                if sources.iter().any(String::is_empty) {
-                    let message = "invalid source label name in label_join(): \"\"";
-                    return Err(PlanError::Request(message.to_owned()));
-                }
+                let destination = label(1, "destination label name in label_join()")?;
+                let sources = (3..args.len())
+                    .map(|index| label(index, "source label name in label_join()"))
+                    .collect::<Result<Vec<String>>>()?;
                 let function = LabelFunction::Join { destination, separator: text(2), sources };
                 PlanKind::Relabel { function, arg: arg(self, 0)? }
             }

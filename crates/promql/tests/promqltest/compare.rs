@@ -9,7 +9,7 @@ use crate::script::{Eval, EvalWindow, ExpectedResult};
 /// Relative error that results may have.
 const TOLERANCE: f64 = 1e-6;
 
-pub fn almost_equal(a: f64, b: f64) -> bool {
+pub(crate) fn almost_equal(a: f64, b: f64) -> bool {
     if is_stale_nan(a) || is_stale_nan(b) {
         return is_stale_nan(a) && is_stale_nan(b);
     }
@@ -72,7 +72,7 @@ fn value_matches(expected: &SequenceValue, found: &Sample) -> bool {
     }
 }
 
-pub fn check(eval: &Eval, value: &Value) -> Result<(), String> {
+pub(crate) fn check(eval: &Eval, value: &Value) -> Result<(), String> {
     match (value, &eval.result) {
         (Value::Scalar(found), ExpectedResult::Scalar(expected)) => {
             if almost_equal(*expected, found.value) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 /// (file, line of the case) to the reason.
-pub struct KnownFailures {
+pub(crate) struct KnownFailures {
     cases: BTreeMap<(String, usize), String>,
 }
 
 impl KnownFailures {
     /// Reads the list: a case a line, `file.test:line: reason`; `#` begins a comment.
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         let mut cases = BTreeMap::new();
         let lines = include_str!("known_failures.txt").lines().map(str::trim);
         for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -23,11 +23,11 @@ impl KnownFailures {
         Self { cases }
     }
 
-    pub fn contains(&self, file: &str, line: usize) -> bool {
+    pub(crate) fn contains(&self, file: &str, line: usize) -> bool {
         self.cases.contains_key(&(file.to_owned(), line))
     }
 
-    pub fn lines_of(&self, file: &str) -> Vec<usize> {
+    pub(crate) fn lines_of(&self, file: &str) -> Vec<usize> {
         self.cases.keys().filter(|(candidate, _)| candidate == file).map(|(_, line)| *line).collect()
     }
 }

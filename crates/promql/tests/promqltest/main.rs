@@ -5,6 +5,12 @@
 //! as passed. Cases that do not pass yet are in `known_failures.txt`, with reasons; a listed case that passes fails the
 //! run, so that the list cannot grow stale.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test without libtest's harness is a test all the same"
+)]
+
 mod compare;
 mod known_failures;
 mod notation;

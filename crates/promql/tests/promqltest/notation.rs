@@ -7,7 +7,7 @@ use telemetry::{CounterResetHint, Histogram, Labels, METRIC_NAME, Span, stale_na
 
 /// One value of a sequence.
 #[derive(Clone, Debug)]
-pub enum SequenceValue {
+pub(crate) enum SequenceValue {
     /// `_`
     Omitted,
     Float(f64),
@@ -18,7 +18,7 @@ pub enum SequenceValue {
 }
 
 /// Labels and the values behind them.
-pub fn series(line: &str) -> Result<(Labels, Vec<SequenceValue>), String> {
+pub(crate) fn series(line: &str) -> Result<(Labels, Vec<SequenceValue>), String> {
     let (labels, rest) = labels(line)?;
     Ok((labels, values(rest)?))
 }

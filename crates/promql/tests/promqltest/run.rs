@@ -11,18 +11,18 @@ use crate::script::{Command, Eval, EvalWindow, Expected, ExpectedResult};
 use crate::store::Store;
 
 #[derive(Default)]
-pub struct Totals {
-    pub cases: usize,
-    pub known_failures: usize,
+pub(crate) struct Totals {
+    pub(crate) cases: usize,
+    pub(crate) known_failures: usize,
 }
 
 #[derive(Default)]
-pub struct Outcome {
-    pub totals: Totals,
-    pub problems: Vec<String>,
+pub(crate) struct Outcome {
+    pub(crate) totals: Totals,
+    pub(crate) problems: Vec<String>,
 }
 
-pub fn run(file: &str, commands: &[Command], known: &KnownFailures) -> Outcome {
+pub(crate) fn run(file: &str, commands: &[Command], known: &KnownFailures) -> Outcome {
     let mut store = Store::default();
     let mut outcome = Outcome::default();
     let mut lines = Vec::new();

@@ -5,45 +5,45 @@ use telemetry::Labels;
 
 use crate::notation::{self, SequenceValue};
 
-pub enum Command {
+pub(crate) enum Command {
     Clear,
     Load { step_ms: i64, with_nhcb: bool, series: Vec<(Labels, Vec<SequenceValue>)> },
     Eval(Box<Eval>),
 }
 
 /// A query and what it should answer.
-pub struct Eval {
+pub(crate) struct Eval {
     /// Line in the file, from 1.
-    pub line: usize,
-    pub expr: String,
-    pub window: EvalWindow,
-    pub ordered: bool,
-    pub fail: bool,
+    pub(crate) line: usize,
+    pub(crate) expr: String,
+    pub(crate) window: EvalWindow,
+    pub(crate) ordered: bool,
+    pub(crate) fail: bool,
     /// A text or a pattern for the error.
-    pub failure: Option<Expected>,
-    pub warn: bool,
-    pub info: bool,
-    pub no_warn: bool,
-    pub no_info: bool,
-    pub warnings: Vec<Expected>,
-    pub infos: Vec<Expected>,
-    pub result: ExpectedResult,
+    pub(crate) failure: Option<Expected>,
+    pub(crate) warn: bool,
+    pub(crate) info: bool,
+    pub(crate) no_warn: bool,
+    pub(crate) no_info: bool,
+    pub(crate) warnings: Vec<Expected>,
+    pub(crate) infos: Vec<Expected>,
+    pub(crate) result: ExpectedResult,
     /// The result is a range vector over this window.
-    pub range_vector: Option<(i64, i64, i64)>,
+    pub(crate) range_vector: Option<(i64, i64, i64)>,
 }
 
-pub enum EvalWindow {
+pub(crate) enum EvalWindow {
     Instant { at_ms: i64 },
     Range { start_ms: i64, end_ms: i64, step_ms: i64 },
 }
 
-pub enum Expected {
+pub(crate) enum Expected {
     Text(String),
     Pattern(Regex),
 }
 
 impl Expected {
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Text(expected) => expected == text,
             Self::Pattern(pattern) => pattern.is_match(text),
@@ -60,13 +60,13 @@ impl std::fmt::Display for Expected {
     }
 }
 
-pub enum ExpectedResult {
+pub(crate) enum ExpectedResult {
     Scalar(f64),
     String(String),
     Series(Vec<(Labels, Vec<SequenceValue>)>),
 }
 
-pub fn parse(text: &str) -> Result<Vec<Command>, String> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
     let mut commands = Vec::new();
@@ -158,7 +158,7 @@ fn expectation(line: &str, eval: &mut Eval) -> Result<(), String> {
         let text = text.trim();
         let parsed = promql::parse(text).map_err(|error| error.to_string())?;
         if let promql::ast::NodeKind::String(text) = &parsed.root().kind {
-            eval.result = ExpectedResult::String(text.clone());
+            eval.result = ExpectedResult::String(text.to_text());
         }
     } else if let Some(rest) = line.strip_prefix("expect range vector") {
         let words: Vec<&str> = rest.split_whitespace().collect();

@@ -10,16 +10,16 @@ use telemetry::{Histogram, Labels, METRIC_NAME, Span};
 use crate::notation::SequenceValue;
 
 #[derive(Default)]
-pub struct Store {
+pub(crate) struct Store {
     series: BTreeMap<Labels, SeriesSamples>,
 }
 
 impl Store {
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.series.clear();
     }
 
-    pub fn load(&mut self, step_ms: i64, with_nhcb: bool, series: &[(Labels, Vec<SequenceValue>)]) {
+    pub(crate) fn load(&mut self, step_ms: i64, with_nhcb: bool, series: &[(Labels, Vec<SequenceValue>)]) {
         for (labels, values) in series {
             let samples = self.series.entry(labels.clone()).or_default();
             for (index, value) in values.iter().enumerate() {

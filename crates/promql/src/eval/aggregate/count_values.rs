@@ -68,9 +68,6 @@ impl<'e> Evaluation<'e> {
         label: &str,
         inner: &Operator<'e>,
     ) -> Result<Operator<'e>, EvalError> {
-        if label.is_empty() {
-            return Err(EvalError::Execution("invalid label name \"\"".to_owned()));
-        }
         // The label of the values stands for any of that name that the series have.
         let named_without = aggregation.without && aggregation.grouping.iter().any(|name| name == label);
         let mut grouping = aggregation.grouping.to_vec();

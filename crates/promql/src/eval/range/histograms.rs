@@ -122,7 +122,8 @@ impl<'c> Rates<'c> {
             first_ms: all[start].0,
             last_ms: all[end - 1].0,
             count: end - start,
-            counter: is_counter.then_some((first.count, result.count)),
+            // As in Prometheus 3.5, which looks for the counter's start with floats only.
+            counter: None,
         };
         let factor = call.factor(window, &sampled);
         histogram::scale(&mut result, factor);
