@@ -1,4 +1,6 @@
-//! Bounds of the query service. Per-query bounds that operators set are in [`crate::QueryLimits`].
+//! Bounds of the query service. Those of a query that operators set are in [`crate::QuerySettings`].
+
+use std::time::Duration;
 
 /// Exemplars kept in memory for one series; older ones make room. What dashboards show beside a graph is fewer.
 pub const MAX_EXEMPLARS_A_SERIES: usize = 32;
@@ -7,3 +9,31 @@ pub const MAX_METADATA_A_TENANT: usize = 100_000;
 /// Memory (bytes) of durable batches that wait for an earlier segment's flush to end. Beyond that they no longer wait, and
 /// the straggler counts as late when it comes: a sample that it shares with them by series and timestamp is then theirs.
 pub const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// How often the listing of fresh segments is looked at: what another writer stored is visible after this time at the
+/// latest, for one LIST a second a shard, whatever the number of tenants.
+pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// A listing begins this far (ms, by the names of segments) before the newest known segment, so that it shows those of
+/// writers whose clocks are behind and whose puts took long. Those further behind come with the next whole listing.
+pub const FOLLOW_OVERLAP_MS: i64 = 120_000;
+/// Every so many listings are whole ones.
+pub const WHOLE_LISTING_EVERY: u32 = 60;
+/// Segments that are read at the same time, for the tail or for one query.
+pub const READS_AT_ONCE: usize = 16;
+/// Bytes of memory that a byte of a fresh segment takes in the tail, by and large: compressed samples are about as large
+/// there, and series come on top.
+pub const MEMORY_A_FRESH_BYTE: u64 = 2;
+/// How long a query may wait for its turn and for the tail to catch up, unless its own time limit is shorter.
+pub const QUERY_TIME_DEFAULT: Duration = Duration::from_secs(120);
+/// Queries that are evaluated at the same time in one process, of all tenants. Each may take its limit of memory.
+pub const QUERIES_AT_ONCE: usize = 32;
+/// Points a series of a range query, as in Prometheus.
+pub const MAX_POINTS: i64 = 11_000;
+/// Bytes of a request's form body: the longest query, every byte of it percent-encoded, and some parameters.
+pub const MAX_FORM_BYTES: usize = 3 * promql::limits::MAX_QUERY_BYTES + (64 << 10);
+/// Bytes of a part of a response: large enough that parts cost nothing, small enough to be sent while the next is made.
+pub const RESPONSE_PART_BYTES: usize = 64 << 10;
+/// Values or label sets of one answer of a label API, unless the request's own `limit` is lower.
+pub const MAX_LABEL_RESULTS: usize = 1_000_000;
+/// Selectors (`match[]`) of one request.
+pub const MAX_SELECTORS: usize = 100;

@@ -36,11 +36,11 @@ use parking_lot::{Mutex, RwLock};
 use segment_store::{FlushOutcome, SegmentKey, TailOffer, TailSink};
 use telemetry::{Metadata, MetricBatch, TenantId};
 
-use generation::Generation;
 pub use generation::PartitionPlace;
+use generation::{Generation, Origin};
 use head::Arrival;
 use provisional::Provisional;
-pub(crate) use selected::Selected;
+pub(crate) use selected::{Having, Selected};
 pub(crate) use tenant::TenantView;
 use tenant::{Numbers, Stream, TenantTail};
 
@@ -89,6 +89,7 @@ pub struct Tail {
     /// Held by who folds, so that segments are folded one after the other.
     folding: Mutex<()>,
     memory_bytes: AtomicUsize,
+    unreadable_segments: AtomicUsize,
 }
 
 /// A tenant's part of a flush.
@@ -135,18 +136,7 @@ impl Flushes {
 
 impl TailSink for Tail {
     fn offer(&self, offer: TailOffer) {
-        let TailOffer { segment, partitions } = offer;
-        let mut parts = Vec::with_capacity(partitions.len());
-        for (tenant, batch) in partitions {
-            let tenant = self.tenant_or_new(&tenant);
-            let (generation, provisional) = self.offer_part(&tenant, segment, batch, Stream::Live);
-            parts.push((tenant, generation, provisional));
-        }
-        let bytes = parts.iter().map(|(_, _, provisional)| provisional.memory_bytes()).sum();
-        let flush = Flush { parts, bytes, is_durable: false, holds_others: true };
-        let mut flushes = self.flushes.lock();
-        flushes.pending.insert(segment, flush);
-        flushes.known.insert(segment);
+        self.offer_from(Origin::ThisProcess, offer);
     }
 
     fn settle(&self, segment: &SegmentKey, outcome: FlushOutcome) {
@@ -277,7 +267,7 @@ impl Tail {
             return;
         }
         let partitions = partitions.into_iter().map(|(tenant, batch)| (tenant, Arc::new(batch))).collect();
-        self.offer(TailOffer { segment, partitions });
+        self.offer_from(Origin::Elsewhere, TailOffer { segment, partitions });
         self.settle(&segment, FlushOutcome::Durable);
     }
 
@@ -290,7 +280,7 @@ impl Tail {
         for (tenant, batch) in partitions {
             let tenant = self.tenant_or_new(&tenant);
             let (generation, provisional) =
-                self.offer_part(&tenant, segment, Arc::new(batch), Stream::Backlog);
+                self.offer_part(&tenant, segment, Arc::new(batch), (Stream::Backlog, Origin::Elsewhere));
             provisional.set_durable();
             self.fold(&tenant, &generation, &provisional, Arrival::InOrder);
         }
@@ -298,15 +288,30 @@ impl Tail {
         self.fold_ready();
     }
 
+    fn offer_from(&self, origin: Origin, offer: TailOffer) {
+        let TailOffer { segment, partitions } = offer;
+        let mut parts = Vec::with_capacity(partitions.len());
+        for (tenant, batch) in partitions {
+            let tenant = self.tenant_or_new(&tenant);
+            let (generation, provisional) = self.offer_part(&tenant, segment, batch, (Stream::Live, origin));
+            parts.push((tenant, generation, provisional));
+        }
+        let bytes = parts.iter().map(|(_, _, provisional)| provisional.memory_bytes()).sum();
+        let flush = Flush { parts, bytes, is_durable: false, holds_others: true };
+        let mut flushes = self.flushes.lock();
+        flushes.pending.insert(segment, flush);
+        flushes.known.insert(segment);
+    }
+
     fn offer_part(
         &self,
         tenant: &TenantTail,
         segment: SegmentKey,
         batch: Arc<MetricBatch>,
-        stream: Stream,
+        (stream, origin): (Stream, Origin),
     ) -> (Arc<Generation>, Arc<Provisional>) {
         tenant.with_open(stream, &self.numbers, |open| {
-            let (provisional, bytes) = open.offer(segment, batch);
+            let (provisional, bytes) = open.offer(segment, batch, origin);
             self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
             (Arc::clone(open), provisional)
         })
@@ -322,6 +327,34 @@ impl Tail {
             for (tenant, place) in partitions {
                 self.tenant_or_new(&tenant).add_cold(place);
             }
+        }
+    }
+
+    /// Notes a segment that cannot be read. Queries warn about it.
+    pub fn note_unreadable(&self, segment: SegmentKey) {
+        if self.flushes.lock().known.insert(segment) {
+            self.unreadable_segments.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many segments cannot be read.
+    #[must_use]
+    pub fn unreadable_segments(&self) -> usize {
+        self.unreadable_segments.load(Ordering::Relaxed)
+    }
+
+    /// Numbers of the tail.
+    #[must_use]
+    pub fn settings(&self) -> &TailSettings {
+        &self.settings
+    }
+
+    /// Gives series their places in label order where no writer in this process does it, so that queries need not compare
+    /// labels. Cheap where little is new.
+    pub fn rank_series(&self) {
+        let tenants: Vec<Arc<TenantTail>> = self.tenants.read().values().cloned().collect();
+        for generation in tenants.iter().flat_map(|tenant| tenant.generations()) {
+            generation.rank_series();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use promql::Matcher;
@@ -11,7 +11,7 @@ use telemetry::MetricBatch;
 
 use super::cells::{Cell, Cells};
 use super::head::Arrival;
-use super::index::Index;
+use super::index::{Index, LabelValue};
 use super::provisional::Provisional;
 use super::select::select;
 
@@ -34,6 +34,15 @@ impl PartitionPlace {
     }
 }
 
+/// Who made a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A writer in this process, which shares its series with the tail and ranks them.
+    ThisProcess,
+    /// The bucket.
+    Elsewhere,
+}
+
 #[derive(Debug)]
 pub(super) struct Generation {
     /// Ascends with age: of two generations of a tenant the one with the higher number wins at equal timestamps.
@@ -45,6 +54,9 @@ pub(super) struct Generation {
     /// What was folded in.
     places: Mutex<Vec<PartitionPlace>>,
     bytes: AtomicUsize,
+    /// Series that came from elsewhere, and those that had a rank after [`Self::rank_series`].
+    foreign: AtomicU32,
+    ranked: AtomicU32,
 }
 
 impl Generation {
@@ -56,6 +68,8 @@ impl Generation {
             orphans: Mutex::default(),
             places: Mutex::default(),
             bytes: AtomicUsize::new(0),
+            foreign: AtomicU32::new(0),
+            ranked: AtomicU32::new(0),
         }
     }
 
@@ -68,6 +82,18 @@ impl Generation {
         self.index.read().cells().len()
     }
 
+    /// Ranks the series when most come from elsewhere and a good part of them is new since the last time.
+    pub(super) fn rank_series(&self) {
+        let cells = self.index.read().cells().clone();
+        let (foreign, ranked) = (self.foreign.load(Ordering::Relaxed), self.ranked.load(Ordering::Relaxed));
+        if foreign < cells.len().div_ceil(2) || cells.len() - ranked <= ranked / 8 {
+            return;
+        }
+        let series = (0..cells.len()).filter_map(|id| cells.get(id)).map(|cell| Arc::clone(&cell.series));
+        telemetry::series::rank(series.collect());
+        self.ranked.store(cells.len(), Ordering::Relaxed);
+    }
+
     pub(super) fn has_provisional(&self) -> bool {
         !self.provisional.read().is_empty()
     }
@@ -77,8 +103,16 @@ impl Generation {
     }
 
     /// Makes `batch` visible. Returns it with the ids of its series, and the bytes of memory newly held.
-    pub(super) fn offer(&self, segment: SegmentKey, batch: Arc<MetricBatch>) -> (Arc<Provisional>, usize) {
+    pub(super) fn offer(
+        &self,
+        segment: SegmentKey,
+        batch: Arc<MetricBatch>,
+        origin: Origin,
+    ) -> (Arc<Provisional>, usize) {
         let (ids, new_ids, bytes) = self.resolve(&batch);
+        if origin == Origin::Elsewhere {
+            self.foreign.fetch_add(new_ids.len() as u32, Ordering::Relaxed);
+        }
         let provisional = Arc::new(Provisional::new(segment, batch, ids, new_ids));
         let mut all = self.provisional.write();
         let place = all.partition_point(|other| other.segment < segment);
@@ -193,10 +227,6 @@ pub(super) struct GenerationView {
 }
 
 impl GenerationView {
-    pub(super) fn number(&self) -> u64 {
-        self.generation.number
-    }
-
     /// The series that all matchers hold for: their ids, ascending, and the cells to find them in. Series without a
     /// sample may be among them.
     pub(super) fn select(&self, matchers: &[Matcher]) -> (Vec<u32>, Cells) {
@@ -235,37 +265,43 @@ impl GenerationView {
     /// Calls `each` with every value of label `name`, in no order.
     pub(super) fn for_each_value(&self, name: &str, mut each: impl FnMut(&str)) {
         let absent = self.absent();
-        let mut from = 0;
-        loop {
-            let index = self.generation.index.read();
-            let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
-            let hold = &values[..values.len().min(VALUES_A_HOLD)];
-            for value in hold.iter().filter(|value| has_present(value.ids.as_slice(), &absent)) {
+        for_each_value_of(&self.generation.index, name, |value| {
+            if has_present(value.ids.as_slice(), &absent) {
                 each(&value.text);
             }
-            if hold.len() == values.len() {
-                return;
-            }
-            from += hold.len();
-        }
+        });
     }
 
-    /// Calls `each` with every label name, its values, and how many series have each, in no order.
-    pub(super) fn for_each_label(&self, mut each: impl FnMut(&str, &mut dyn Iterator<Item = (&str, u64)>)) {
+    /// Calls `each` with every label name, value, and how many series have it, in no order. Counts series without samples,
+    /// too.
+    pub(super) fn for_each_pair(&self, mut each: impl FnMut(&str, &str, u64)) {
         let names: Vec<Box<str>> =
             self.generation.index.read().labels().map(|(name, _)| name.into()).collect();
         for name in names {
-            let index = self.generation.index.read();
-            if let Some(label) = index.label(&name) {
-                let values = label.values.iter();
-                each(&name, &mut values.map(|value| (&*value.text, value.ids.as_slice().len() as u64)));
-            }
+            for_each_value_of(&self.generation.index, &name, |value| {
+                each(&name, &value.text, value.ids.as_slice().len() as u64);
+            });
         }
     }
 
     /// How many series there are.
     pub(super) fn series(&self) -> u32 {
         self.generation.series()
+    }
+}
+
+/// Calls `each` with every value of label `name`, in order of appearance, and lets others have the lock in between.
+fn for_each_value_of(index: &RwLock<Index>, name: &str, mut each: impl FnMut(&LabelValue)) {
+    let mut from = 0;
+    loop {
+        let index = index.read();
+        let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
+        let hold = &values[..values.len().min(VALUES_A_HOLD)];
+        hold.iter().for_each(&mut each);
+        if hold.len() == values.len() {
+            return;
+        }
+        from += hold.len();
     }
 }
 

@@ -29,6 +29,13 @@ struct SeriesParts {
     end: u32,
 }
 
+/// What a series must have in the time range to be selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Having {
+    Samples,
+    Exemplars,
+}
+
 /// A place with samples of one series.
 #[derive(Clone, Copy, Debug)]
 enum Part {
@@ -37,16 +44,17 @@ enum Part {
 }
 
 impl Selected {
-    /// What all `matchers` hold for among `cold` (in segment order) and `view`, with samples in the time range
+    /// What all `matchers` hold for among `cold` (in segment order) and `view`, and what has something in the time range
     /// (ms, both inclusive).
     pub(crate) fn new(
         view: &TenantView,
         cold: &[Arc<MetricBatch>],
         matchers: &[Matcher],
+        having: Having,
         time_range_ms: (i64, i64),
     ) -> Self {
-        let mut finder =
-            Finder { found: Vec::new(), selected: Self { time_range_ms, ..Self::default() }, matchers };
+        let selected = Self { time_range_ms, ..Self::default() };
+        let mut finder = Finder { found: Vec::new(), selected, matchers, having };
         // From the oldest to the newest: the order of a series' parts is the order in which they win.
         for batch in cold {
             finder.look_in_cold(batch);
@@ -153,6 +161,7 @@ struct Finder<'a> {
     found: Vec<(Arc<Series>, Part)>,
     selected: Selected,
     matchers: &'a [Matcher],
+    having: Having,
 }
 
 impl Finder<'_> {
@@ -167,7 +176,11 @@ impl Finder<'_> {
 
     fn add_from_batch(&mut self, series: Arc<Series>, batch: &Arc<MetricBatch>, index: usize) {
         let (start_ms, end_ms) = self.selected.time_range_ms;
-        if !batch_overlaps(batch, index, start_ms, end_ms) {
+        let is_wanted = match self.having {
+            Having::Samples => batch_overlaps(batch, index, start_ms, end_ms),
+            Having::Exemplars => !exemplars_of(batch, index).is_empty(),
+        };
+        if !is_wanted {
             return;
         }
         let batches = &mut self.selected.batches;
@@ -182,9 +195,12 @@ impl Finder<'_> {
         let (start_ms, end_ms) = self.selected.time_range_ms;
         let place = self.selected.cells.len() as u32;
         for &id in ids {
-            if let Some(cell) = cells.get(id)
-                && cell.head.lock().overlaps(start_ms, end_ms)
-            {
+            let Some(cell) = cells.get(id) else { continue };
+            let is_wanted = match self.having {
+                Having::Samples => cell.head.lock().overlaps(start_ms, end_ms),
+                Having::Exemplars => cell.head.lock().exemplars(start_ms, end_ms).next().is_some(),
+            };
+            if is_wanted {
                 self.found.push((Arc::clone(&cell.series), Part::Cell { cells: place, id }));
             }
         }

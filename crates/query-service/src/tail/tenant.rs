@@ -24,6 +24,10 @@ pub(super) enum Stream {
 /// Numbers of generations of [`Stream::Live`] begin here, so that they win over the backlog's.
 const FIRST_LIVE_NUMBER: u64 = 1 << 48;
 
+fn is_backlog(generation: &Generation) -> bool {
+    generation.number < FIRST_LIVE_NUMBER
+}
+
 #[derive(Debug, Default)]
 pub(super) struct TenantTail {
     state: RwLock<TenantState>,
@@ -97,7 +101,7 @@ impl TenantTail {
 
     /// Begins a new generation of `open`'s stream if `open` is still the newest of it.
     pub(super) fn rotate(&self, open: &Arc<Generation>, numbers: &Numbers) {
-        let stream = if open.number >= FIRST_LIVE_NUMBER { Stream::Live } else { Stream::Backlog };
+        let stream = if is_backlog(open) { Stream::Backlog } else { Stream::Live };
         let mut state = self.state.write();
         if state.open(stream).is_some_and(|newest| Arc::ptr_eq(newest, open)) {
             let next = Arc::new(Generation::new(numbers.next(stream)));
@@ -173,4 +177,32 @@ pub(crate) struct TenantView {
     /// Partitions in the time asked for that are to be read from the bucket, in segment order. All of them come before
     /// the generations.
     pub(crate) cold: Vec<PartitionPlace>,
+}
+
+impl TenantView {
+    /// Calls `each` with every label name in memory; several times, in no order.
+    pub(crate) fn for_each_label_name(&self, mut each: impl FnMut(&str)) {
+        for generation in &self.generations {
+            generation.for_each_name(&mut each);
+        }
+    }
+
+    /// Calls `each` with every value in memory of label `name`; several times, in no order.
+    pub(crate) fn for_each_label_value(&self, name: &str, mut each: impl FnMut(&str)) {
+        for generation in &self.generations {
+            generation.for_each_value(name, &mut each);
+        }
+    }
+
+    /// Calls `each` with every label name, value, and the number of series that have it, generation by generation.
+    pub(crate) fn for_each_pair(&self, mut each: impl FnMut(&str, &str, u64)) {
+        for generation in &self.generations {
+            generation.for_each_pair(&mut each);
+        }
+    }
+
+    /// Series in the largest generation.
+    pub(crate) fn series(&self) -> u32 {
+        self.generations.iter().map(GenerationView::series).max().unwrap_or(0)
+    }
 }

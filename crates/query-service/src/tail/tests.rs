@@ -89,7 +89,7 @@ fn read(
 ) -> Answer {
     let view = tail.view(tenant, with_provisional, time_range_ms.0, time_range_ms.1);
     let cold = cold_batches(bucket, tenant, &view);
-    let selected = Selected::new(&view, &cold, matchers, time_range_ms);
+    let selected = Selected::new(&view, &cold, matchers, Having::Samples, time_range_ms);
     let mut answer = Answer::new();
     let mut samples = SeriesSamples::default();
     for index in 0..selected.len() {
@@ -123,15 +123,15 @@ fn label_values(tail: &Tail, tenant: &TenantId, with_provisional: bool) -> BTree
 #[derive(Clone, Debug)]
 enum Event {
     /// The next flush of this process.
-    Offer(Vec<(u8, Vec<Row>)>),
+    Offer(Parts),
     /// How one of the flushes in flight ends.
     Settle(prop::sample::Index, FlushOutcome),
     /// A segment of another writer, named about when the last flush was.
-    Absorb(i64, Vec<(u8, Vec<Row>)>),
+    Absorb(i64, Parts),
 }
 
 /// Timestamps are even; other writers' are made odd, so that which of two segments wins depends on segment order alone.
-fn parts() -> impl Strategy<Value = Vec<(u8, Vec<Row>)>> {
+fn parts() -> impl Strategy<Value = Parts> {
     let value = prop_oneof![
         6 => (0..5_u32).prop_map(Value::Float),
         1 => (0..5_u32).prop_map(Value::Histogram)
@@ -150,10 +150,13 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Each tenant's rows.
+type Parts = Vec<(u8, Vec<Row>)>;
+
 #[derive(Default)]
 struct Model {
     /// Segment → (is durable, parts).
-    segments: BTreeMap<i64, (bool, Vec<(u8, Vec<Row>)>)>,
+    segments: BTreeMap<i64, (bool, Parts)>,
 }
 
 impl Model {
@@ -177,7 +180,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// Whatever the order of settlements, rotations and drops: the tail and the bucket together answer what a map of all
     /// visible segments does, and label APIs show the labels of exactly the series that have a sample.
@@ -291,8 +294,8 @@ fn a_flush_that_never_ends_does_not_hold_up_memory() {
     let tail = Tail::default();
     let acme = tenant(0);
     offer(&tail, 1, vec![(acme.clone(), batch(&[(1, 10, Value::Float(1))]))]);
-    let rows: Vec<Row> = (0..100_000).map(|at| (2, at, Value::Float(at as u32))).collect();
-    for number in 2..60 {
+    let rows: Vec<Row> = (0..50_000).map(|at| (2, at, Value::Float(at as u32))).collect();
+    for number in 2..100 {
         offer(&tail, number, vec![(acme.clone(), batch(&rows))]);
         tail.settle(&segment(number), FlushOutcome::Durable);
     }
@@ -302,7 +305,7 @@ fn a_flush_that_never_ends_does_not_hold_up_memory() {
     tail.settle(&segment(1), FlushOutcome::Durable);
     let answer = read(&tail, &Bucket::new(), &acme, false, &[], EVER);
     assert_eq!(answer[series(1).labels()].len(), 1);
-    assert_eq!(answer[series(2).labels()].len(), 100_000);
+    assert_eq!(answer[series(2).labels()].len(), 50_000);
     assert_eq!(tail.stats().provisional_batches, 0);
 }
 
@@ -381,12 +384,12 @@ fn exemplars_and_metadata_come_along() {
     let (a, b, c) = (exemplar(10, "a"), exemplar(12, "b"), exemplar(11, "c"));
     offer(&tail, 2, vec![(acme.clone(), rows(&[a.clone(), b.clone()], "new"))]);
     tail.settle(&segment(2), FlushOutcome::Durable);
-    tail.absorb(segment(1), vec![(acme.clone(), rows(&[a.clone()], "old"))]);
+    tail.absorb(segment(1), vec![(acme.clone(), rows(std::slice::from_ref(&a), "old"))]);
     offer(&tail, 3, vec![(acme.clone(), rows(&[b.clone(), c.clone()], "new"))]);
     let view = tail.view(&acme, true, 0, 100);
-    let selected = Selected::new(&view, &[], &[Matcher::equal("id", "1")], (0, 100));
+    let selected = Selected::new(&view, &[], &[Matcher::equal("id", "1")], Having::Exemplars, (0, 100));
     assert_eq!(selected.exemplars(0), [a.clone(), c.clone(), b.clone()]);
-    let selected = Selected::new(&view, &[], &[Matcher::equal("id", "1")], (0, 11));
+    let selected = Selected::new(&view, &[], &[Matcher::equal("id", "1")], Having::Exemplars, (0, 11));
     assert_eq!(selected.exemplars(0), [a, c]);
     let help = tail.metadata(&acme, |all| all["metric_1"].1.help.clone());
     assert_eq!(help, "new");

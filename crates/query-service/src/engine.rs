@@ -1,0 +1,363 @@
+//! Runs queries of tenants within their limits. Knows nothing of HTTP.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use promql::{EvalOptions, Expr, Plan, QueryOutput, Window};
+use segment_store::{Bucket, Clock, ShardId};
+use telemetry::TenantId;
+use tenancy::{QueryPermit, Tenant, TenantLimiter};
+use tokio::sync::{Semaphore, watch};
+
+use crate::error::{Outcome, QueryError};
+use crate::limits::{QUERIES_AT_ONCE, QUERY_TIME_DEFAULT};
+use crate::metrics::{Counters, QueryMetrics};
+use crate::source::{FetchLimits, Scope, TenantSource};
+use crate::tail::Tail;
+
+/// What the engine works with.
+#[derive(Clone, Debug)]
+pub struct EngineParts {
+    /// The newest data.
+    pub tail: Arc<Tail>,
+    /// Turns true once the tail knows everything that is in the bucket ([`crate::Follower::caught_up`]).
+    pub caught_up: watch::Receiver<bool>,
+    /// Where older data is.
+    pub bucket: Arc<dyn Bucket>,
+    /// The shard of `tail`. Tenants of other shards are not served here.
+    pub shard: ShardId,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Numbers.
+    pub settings: QuerySettings,
+}
+
+/// Bounds of a query and how it is evaluated.
+#[derive(Clone, Copy, Debug)]
+pub struct QuerySettings {
+    /// How long a query may take, waiting included; a request may ask for less. Default 2 minutes.
+    pub timeout: Duration,
+    /// Bounds of evaluation.
+    pub limits: promql::Limits,
+    /// Queries evaluated at once, of all tenants. Default 32.
+    pub queries_at_once: usize,
+    /// Threads that work on one query. Default: as many as the machine has cores.
+    pub threads: NonZeroUsize,
+    /// How far an instant selector looks back (ms). Default 5 minutes.
+    pub lookback_ms: i64,
+    /// Whether experimental PromQL is allowed. Default no.
+    pub experimental: bool,
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            timeout: QUERY_TIME_DEFAULT,
+            limits: promql::Limits::default(),
+            queries_at_once: QUERIES_AT_ONCE,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            lookback_ms: EvalOptions::default().lookback_ms,
+            experimental: false,
+        }
+    }
+}
+
+/// A PromQL query.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What to compute.
+    pub expr: Expr,
+    /// When.
+    pub window: Window,
+    /// Instead of [`QuerySettings::lookback_ms`].
+    pub lookback_ms: Option<i64>,
+    /// How to run it.
+    pub options: RequestOptions,
+}
+
+/// What any request may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// A shorter time limit.
+    pub timeout: Option<Duration>,
+    /// Whether data counts that is not durable yet.
+    pub with_provisional: bool,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self { timeout: None, with_provisional: true }
+    }
+}
+
+/// The answer to a [`Query`].
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The result, with what PromQL has to say about it.
+    pub output: QueryOutput,
+    /// What the store has to say about it.
+    pub warnings: Vec<String>,
+    /// What it cost beyond evaluation.
+    pub cost: Cost,
+}
+
+/// What a request cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Time until evaluation could begin: a free place, the tail's catching up, the bucket.
+    pub preparation: Duration,
+    /// Time of evaluation.
+    pub evaluation: Duration,
+    /// Bytes of segments read from the bucket.
+    pub cold_bytes: u64,
+    /// Partitions read from the bucket.
+    pub cold_partitions: u64,
+}
+
+/// Runs queries over one shard.
+#[derive(Debug)]
+pub struct QueryEngine {
+    parts: EngineParts,
+    places: Arc<Semaphore>,
+    limiters: RwLock<HashMap<TenantId, Arc<TenantLimiter>>>,
+    counters: Arc<Counters>,
+}
+
+/// What is left of a request's time, and whether anybody still wants the answer. Asked from the thread that works on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline {
+    clock: Arc<dyn Clock>,
+    started: Duration,
+    limit: Duration,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Deadline {
+    pub(crate) fn is_over(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed) || self.elapsed() > self.limit
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.started)
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.elapsed())
+    }
+
+    /// What ended the work: the time, or the client.
+    pub(crate) fn error(&self, phase: &'static str) -> QueryError {
+        if self.abandoned.load(Ordering::Relaxed) {
+            QueryError::Canceled
+        } else {
+            QueryError::Timeout { phase, limit: self.limit }
+        }
+    }
+}
+
+/// Counts a request. Dropped before it has an outcome, it was canceled, and the thread that works on it learns about it.
+struct Running {
+    counters: Arc<Counters>,
+    deadline: Deadline,
+    outcome: Option<Outcome>,
+    _permit: QueryPermit,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.deadline.abandoned.store(true, Ordering::Relaxed);
+        self.counters.running.fetch_sub(1, Ordering::Relaxed);
+        self.counters.count(self.outcome.unwrap_or(Outcome::Canceled));
+        self.counters.observe(self.deadline.elapsed());
+    }
+}
+
+impl QueryEngine {
+    /// An engine without any running query.
+    #[must_use]
+    pub fn new(parts: EngineParts) -> Self {
+        let places = Arc::new(Semaphore::new(parts.settings.queries_at_once));
+        Self { parts, places, limiters: RwLock::default(), counters: Arc::default() }
+    }
+
+    /// The counters now.
+    #[must_use]
+    pub fn metrics(&self) -> QueryMetrics {
+        self.counters.snapshot()
+    }
+
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.counters.count(outcome);
+    }
+
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.parts.tail
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.parts.clock.now_ms()
+    }
+
+    /// Evaluates a query of `tenant`.
+    ///
+    /// # Errors
+    /// [`QueryError`] says what the caller can do.
+    pub async fn query(&self, tenant: &Tenant, query: Query) -> Result<Answer, QueryError> {
+        self.query_then(tenant, query, |answer| answer).await
+    }
+
+    /// Evaluates a query of `tenant` and lets `finish` make something of the answer, on the same thread.
+    pub(crate) async fn query_then<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        query: Query,
+        finish: impl FnOnce(Answer) -> T + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let Query { expr, window, lookback_ms, options } = query;
+        let settings = self.parts.settings;
+        let lookback_ms = lookback_ms.unwrap_or(settings.lookback_ms);
+        let plan = promql::plan(&expr, window, &eval_options(&settings, lookback_ms, &|| false))
+            .inspect_err(|_| self.counters.count(Outcome::BadRequest))?;
+        let scope = Scope { time_range_ms: time_range_ms(&plan), with_provisional: options.with_provisional };
+        let counters = Arc::clone(&self.counters);
+        let warnings = self.store_warnings();
+        self.run(tenant, scope, options, move |source, deadline, cost| {
+            let cancelled = || deadline.is_over();
+            let eval = eval_options(&settings, lookback_ms, &cancelled);
+            let started = deadline.elapsed();
+            let output = promql::evaluate(&plan, source, &eval).map_err(|error| match error.into() {
+                QueryError::Canceled => deadline.error("expression evaluation"),
+                error => error,
+            })?;
+            counters.samples.fetch_add(output.stats.samples, Ordering::Relaxed);
+            let cost = Cost { evaluation: deadline.elapsed().saturating_sub(started), ..cost };
+            Ok(finish(Answer { output, warnings, cost }))
+        })
+        .await
+    }
+
+    /// Lets `work` read what `tenant` has in `scope`, on a thread for blocking work.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        scope: Scope,
+        options: RequestOptions,
+        work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let permit = self.limiter(tenant).start_query().inspect_err(|_| self.count(Outcome::TooMany))?;
+        let limit =
+            options.timeout.map_or(self.parts.settings.timeout, |t| t.min(self.parts.settings.timeout));
+        let clock = Arc::clone(&self.parts.clock);
+        let deadline = Deadline {
+            started: clock.monotonic(),
+            clock,
+            limit,
+            abandoned: Arc::new(AtomicBool::new(false)),
+        };
+        self.counters.running.fetch_add(1, Ordering::Relaxed);
+        let mut running = Running {
+            counters: Arc::clone(&self.counters),
+            deadline: deadline.clone(),
+            outcome: None,
+            _permit: permit,
+        };
+        let result = self.run_permitted(tenant, scope, deadline, work).await;
+        running.outcome =
+            Some(result.as_ref().map_or_else(|error| error.kind().outcome, |_| Outcome::Success));
+        result
+    }
+
+    async fn run_permitted<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        scope: Scope,
+        deadline: Deadline,
+        work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        if tenant.shard != self.parts.shard.0 {
+            return Err(QueryError::Unavailable("the tenant's data is not served by this process"));
+        }
+        let waiting = async {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            self.parts.caught_up.clone().wait_for(|caught_up| *caught_up).await.map(|_| place)
+        };
+        let place = match tokio::time::timeout(deadline.left(), waiting).await {
+            Ok(Ok(Ok(place))) => place,
+            Ok(_) => return Err(QueryError::Unavailable("the process is shutting down")),
+            Err(_) => return Err(deadline.error("waiting for stored data to be read after the start")),
+        };
+        let settings = &self.parts.settings;
+        let limits = FetchLimits {
+            bytes: tenant.limits.query_bytes.unwrap_or(u64::MAX),
+            memory_bytes: settings.limits.max_memory_bytes,
+        };
+        let fetching = TenantSource::fetch(&self.parts.tail, &*self.parts.bucket, &tenant.id, scope, limits);
+        let source = tokio::time::timeout(deadline.left(), fetching)
+            .await
+            .map_err(|_| deadline.error("reading stored data"))??;
+        self.counters.cold_bytes.fetch_add(source.cold_bytes, Ordering::Relaxed);
+        let cost = Cost {
+            preparation: deadline.elapsed(),
+            cold_bytes: source.cold_bytes,
+            cold_partitions: source.cold.len() as u64,
+            ..Cost::default()
+        };
+        let working = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            work(&source, &deadline, cost)
+        });
+        working.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a query ended badly");
+            Err(QueryError::Internal)
+        })
+    }
+
+    /// The tenant's limiter; new limits in the directory make a new one.
+    fn limiter(&self, tenant: &Tenant) -> Arc<TenantLimiter> {
+        if let Some(known) = self.limiters.read().get(&tenant.id)
+            && *known.limits() == tenant.limits
+        {
+            return Arc::clone(known);
+        }
+        let clock = Arc::clone(&self.parts.clock);
+        let made = Arc::new(TenantLimiter::new(tenant.limits.clone(), Arc::new(move || clock.monotonic())));
+        self.limiters.write().insert(tenant.id.clone(), Arc::clone(&made));
+        made
+    }
+
+    /// What every answer has to say as long as it is so.
+    pub(crate) fn store_warnings(&self) -> Vec<String> {
+        match self.parts.tail.unreadable_segments() {
+            0 => Vec::new(),
+            count => vec![format!("{count} damaged segments cannot be read: results may lack samples")],
+        }
+    }
+}
+
+fn eval_options<'a>(
+    settings: &QuerySettings,
+    lookback_ms: i64,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+) -> EvalOptions<'a> {
+    EvalOptions {
+        lookback_ms,
+        limits: settings.limits,
+        experimental: settings.experimental,
+        threads: settings.threads,
+        cancelled,
+        ..EvalOptions::default()
+    }
+}
+
+/// From the earliest to the latest timestamp that the plan selects.
+fn time_range_ms(plan: &Plan) -> (i64, i64) {
+    let selections = plan.selections();
+    let start_ms = selections.iter().map(|selection| selection.start_ms).min();
+    let end_ms = selections.iter().map(|selection| selection.end_ms).max();
+    // A query without selectors needs nothing: an empty range.
+    (start_ms.unwrap_or(1), end_ms.unwrap_or(0))
+}

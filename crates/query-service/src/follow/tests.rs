@@ -1,0 +1,169 @@
+use std::path::Path;
+use std::time::Duration;
+
+use promql::{Matcher, SeriesSamples};
+use segment_store::testing::MemoryBucket;
+use segment_store::{FlushOutcome, GetRange, LocalBucket, PutCondition, SystemClock, TailOffer, TailSink};
+use telemetry::TenantId;
+use tokio::time::timeout;
+
+use super::*;
+use crate::source::{FetchLimits, Scope, TenantSource};
+use crate::tail::{Having, TailSettings};
+use crate::testing::{NOW_MS, segment, store, tenant_id, up};
+
+const LONG: Duration = Duration::from_secs(20);
+const NO_LIMITS: FetchLimits = FetchLimits { bytes: u64::MAX, memory_bytes: u64::MAX };
+
+fn follow(bucket: &Arc<dyn Bucket>, tail: &Arc<Tail>) -> Follower {
+    Follower::start(FollowerParts {
+        bucket: Arc::clone(bucket),
+        shard: ShardId(0),
+        tail: Arc::clone(tail),
+        clock: Arc::new(SystemClock::new()),
+    })
+}
+
+async fn until_caught_up(follower: &Follower) {
+    let mut caught_up = follower.caught_up();
+    timeout(LONG, caught_up.wait_for(|is| *is)).await.unwrap().unwrap();
+}
+
+/// (job, timestamp, value) of `up`, in order.
+async fn read(tail: &Tail, bucket: &dyn Bucket, tenant: &TenantId) -> Vec<(String, i64, f64)> {
+    let time_range_ms = (i64::MIN, i64::MAX);
+    let scope = Scope { time_range_ms, with_provisional: true };
+    let source = TenantSource::fetch(tail, bucket, tenant, scope, NO_LIMITS).await.unwrap();
+    let selected = source.select(&[Matcher::equal("__name__", "up")], Having::Samples, time_range_ms);
+    let mut out = Vec::new();
+    for index in 0..selected.len() {
+        let mut samples = SeriesSamples::default();
+        selected.read(index, &mut samples);
+        let job = selected.labels(index).get("job").unwrap();
+        out.extend(
+            samples.timestamps_ms.into_iter().zip(samples.values).map(|(at, v)| (job.to_owned(), at, v)),
+        );
+    }
+    out
+}
+
+fn sample(job: &str, at: i64, value: f64) -> (String, i64, f64) {
+    (job.to_owned(), at, value)
+}
+
+fn local(directory: &Path) -> Arc<dyn Bucket> {
+    Arc::new(LocalBucket::open(directory).unwrap())
+}
+
+#[tokio::test]
+async fn what_was_acked_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let acme = tenant_id("acme");
+    let before = {
+        let bucket = local(directory.path());
+        let tail = Arc::new(Tail::default());
+        for number in 0..20 {
+            let batch = up(&[("a", NOW_MS + number, number as f64), ("b", NOW_MS + number / 2, 1.0)]);
+            let partitions = vec![(acme.clone(), Arc::new(batch.clone()))];
+            tail.offer(TailOffer { segment: segment(number), partitions });
+            store(&*bucket, segment(number), &[("acme", batch), ("other", up(&[("x", 1, 1.0)]))]).await;
+            tail.settle(&segment(number), FlushOutcome::Durable);
+        }
+        read(&tail, &*bucket, &acme).await
+    };
+    assert_eq!(before.len(), 30);
+
+    let bucket = local(directory.path());
+    let tail = Arc::new(Tail::default());
+    let follower = follow(&bucket, &tail);
+    // What is written while the tail catches up wins over what it catches up with.
+    let batch = up(&[("a", NOW_MS + 19, -1.0)]);
+    tail.offer(TailOffer {
+        segment: segment(100),
+        partitions: vec![(acme.clone(), Arc::new(batch.clone()))],
+    });
+    store(&*bucket, segment(100), &[("acme", batch)]).await;
+    tail.settle(&segment(100), FlushOutcome::Durable);
+    until_caught_up(&follower).await;
+    let mut expected = before;
+    expected[19] = sample("a", NOW_MS + 19, -1.0);
+    assert_eq!(read(&tail, &*bucket, &acme).await, expected);
+    assert_eq!(read(&tail, &*bucket, &tenant_id("other")).await, [sample("x", 1, 1.0)]);
+    assert_eq!(read(&tail, &*bucket, &tenant_id("nobody")).await, []);
+    assert_eq!(tail.stats().cold_partitions, 0);
+    follower.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_in_memory_is_read_from_the_bucket() {
+    let directory = tempfile::tempdir().unwrap();
+    let bucket = local(directory.path());
+    let mut expected = Vec::new();
+    for number in 0..50 {
+        let value = (number as f64).sin();
+        store(&*bucket, segment(number), &[("acme", up(&[("a", NOW_MS + number, value)]))]).await;
+        expected.push(sample("a", NOW_MS + number, value));
+    }
+    for memory_bytes in [0, 10_000, 1 << 30] {
+        let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
+        let follower = follow(&bucket, &tail);
+        until_caught_up(&follower).await;
+        let cold = tail.stats().cold_partitions;
+        assert_eq!((cold == 0, cold == 50), (memory_bytes > 1 << 20, memory_bytes == 0), "{cold} cold");
+        assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, expected);
+        follower.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn segments_of_other_writers_are_absorbed_also_those_with_slow_clocks() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+    let tail = Arc::new(Tail::default());
+    let follower = follow(&bucket, &tail);
+    until_caught_up(&follower).await;
+    let acme = tenant_id("acme");
+    let key = |time_ms: i64| SegmentKey::new(ShardId(0), NOW_MS + time_ms, 1);
+    store(&*bucket, key(0), &[("acme", up(&[("a", 1, 1.0)]))]).await;
+    tokio::time::sleep(2 * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &acme).await, [sample("a", 1, 1.0)]);
+    // A little behind, and far behind.
+    store(&*bucket, key(-FOLLOW_OVERLAP_MS / 2), &[("acme", up(&[("a", 2, 2.0)]))]).await;
+    tokio::time::sleep(2 * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 2);
+    store(&*bucket, key(-10 * FOLLOW_OVERLAP_MS), &[("acme", up(&[("a", 3, 3.0)]))]).await;
+    tokio::time::sleep((WHOLE_LISTING_EVERY + 2) * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 3);
+    assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 3);
+    follower.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_segment_is_passed_over_and_counted() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+    for number in 0..3 {
+        store(&*bucket, segment(number), &[("acme", up(&[("a", number, 1.0)]))]).await;
+    }
+    let damaged = segment(1).to_string();
+    let mut body = bucket.get(&damaged, GetRange::Full).await.unwrap().body.to_vec();
+    let middle = body.len() / 2;
+    body[middle] ^= 0x40;
+    bucket.put(&damaged, body.into(), PutCondition::Always, None).await.unwrap();
+    let tail = Arc::new(Tail::default());
+    let follower = follow(&bucket, &tail);
+    until_caught_up(&follower).await;
+    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
+    let stats = follower.stats(&SystemClock::new());
+    assert_eq!((stats.absorbed_segments, stats.unreadable_segments, stats.failed_rounds), (2, 1, 0));
+    assert_eq!(tail.unreadable_segments(), 1);
+    follower.shutdown().await;
+}
+
+#[test]
+fn the_newest_segments_fit_first() {
+    let object = |number: i64, len| FreshObject { key: segment(number), len };
+    let objects = [object(1, 10), object(2, 1_000), object(3, 10), object(4, 10)];
+    for (memory_bytes, expected) in [(0, 0), (80, 2), (10_000, 4), (4_079, 2), (u64::MAX, 4)] {
+        assert_eq!(newest_that_fit(&objects, memory_bytes).len(), expected, "{memory_bytes}");
+    }
+    assert_eq!(newest_that_fit(&[], 100), []);
+}

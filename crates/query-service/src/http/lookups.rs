@@ -1,0 +1,305 @@
+//! `series`, `labels`, `label/{name}/values`, `metadata`, `query_exemplars`: what there is.
+
+use std::collections::BTreeSet;
+
+use promql::{Matcher, Window};
+use tenancy::Tenant;
+
+use super::params::{MAX_TIME_MS, MIN_TIME_MS, Params, invalid, unescape_label_name};
+use super::queries::common;
+use super::response::{self, Parts, TRUNCATED};
+use crate::cardinality::Cardinality;
+use crate::engine::{Deadline, QueryEngine};
+use crate::error::QueryError;
+use crate::limits::{MAX_LABEL_RESULTS, MAX_SELECTORS};
+use crate::source::{Scope, TenantSource};
+use crate::tail::Having;
+
+/// What the label APIs have in common.
+struct Lookup {
+    time_range_ms: (i64, i64),
+    /// A series counts when it fulfils all of one of these; with none of them every series does.
+    selectors: Vec<Vec<Matcher>>,
+    limit: usize,
+}
+
+impl Lookup {
+    fn parse(params: &Params) -> Result<Self, QueryError> {
+        let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
+        let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
+        if end_ms < start_ms {
+            return Err(invalid("end", "end timestamp must not be before start timestamp"));
+        }
+        let mut selectors = Vec::new();
+        for text in params.all("match[]") {
+            if selectors.len() == MAX_SELECTORS {
+                return Err(invalid("match[]", format!("more than {MAX_SELECTORS} selectors")));
+            }
+            selectors.push(promql::parse_matchers(text).map_err(|error| invalid("match[]", error))?);
+        }
+        let limit = params.count("limit")?.unwrap_or(MAX_LABEL_RESULTS).min(MAX_LABEL_RESULTS);
+        Ok(Self { time_range_ms: (start_ms, end_ms), selectors, limit })
+    }
+}
+
+/// Runs `work`, which returns sorted texts, and writes the first of them.
+async fn texts(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+    work: impl FnOnce(&TenantSource, &Lookup, &Deadline) -> Result<BTreeSet<String>, QueryError> + Send + 'static,
+) -> Result<Parts, QueryError> {
+    let lookup = Lookup::parse(params)?;
+    let options = common(params)?;
+    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let mut warnings = engine.store_warnings();
+    engine
+        .run(tenant, scope, options, move |source, deadline, _| {
+            let texts = work(source, &lookup, deadline)?;
+            if texts.len() > lookup.limit {
+                warnings.push(TRUNCATED.to_owned());
+            }
+            Ok(response::success(&warnings, &[], |writer| {
+                writer.list(texts.iter().take(lookup.limit), |json, text| json.string(text));
+            }))
+        })
+        .await
+}
+
+/// `GET|POST /api/v1/labels`: `match[]`, `start`, `end`, `limit`.
+pub(super) async fn labels(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    texts(engine, tenant, params, |source, lookup, deadline| {
+        let mut names = BTreeSet::new();
+        if lookup.selectors.is_empty() {
+            source.for_each_label_name(|name| insert(&mut names, name));
+        } else {
+            for_each_series(source, lookup, deadline, |labels| {
+                for (name, _) in labels {
+                    insert(&mut names, name);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(names)
+    })
+    .await
+}
+
+/// `GET /api/v1/label/{name}/values`: `match[]`, `start`, `end`, `limit`.
+pub(super) async fn label_values(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+    name: &str,
+) -> Result<Parts, QueryError> {
+    let name = unescape_label_name(name).into_owned();
+    if name.is_empty() {
+        return Err(QueryError::BadRequest(format!("invalid label name: {name:?}")));
+    }
+    texts(engine, tenant, params, move |source, lookup, deadline| {
+        let mut values = BTreeSet::new();
+        if lookup.selectors.is_empty() {
+            source.for_each_label_value(&name, |value| insert(&mut values, value));
+        } else {
+            for_each_series(source, lookup, deadline, |labels| {
+                if let Some(value) = labels.get(&name) {
+                    insert(&mut values, value);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(values)
+    })
+    .await
+}
+
+fn insert(texts: &mut BTreeSet<String>, text: &str) {
+    if !texts.contains(text) {
+        texts.insert(text.to_owned());
+    }
+}
+
+/// Series between two looks at the clock.
+const SERIES_A_LOOK: usize = 1024;
+
+/// Calls `each` with the labels of every series that a selector finds; once for each selector that does.
+fn for_each_series(
+    source: &TenantSource,
+    lookup: &Lookup,
+    deadline: &Deadline,
+    mut each: impl FnMut(&telemetry::Labels) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    for selector in &lookup.selectors {
+        let selected = source.select(selector, Having::Samples, lookup.time_range_ms);
+        for index in 0..selected.len() {
+            if index % SERIES_A_LOOK == 0 && deadline.is_over() {
+                return Err(deadline.error("looking up labels"));
+            }
+            each(selected.labels(index))?;
+        }
+    }
+    Ok(())
+}
+
+/// `GET|POST /api/v1/series`: `match[]` (at least one), `start`, `end`, `limit`.
+pub(super) async fn series(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    let lookup = Lookup::parse(params)?;
+    if lookup.selectors.is_empty() {
+        return Err(QueryError::BadRequest("no match[] parameter provided".to_owned()));
+    }
+    let options = common(params)?;
+    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let mut warnings = engine.store_warnings();
+    engine
+        .run(tenant, scope, options, move |source, deadline, _| {
+            let mut found = BTreeSet::new();
+            for_each_series(source, &lookup, deadline, |labels| {
+                // One more than the limit tells that there are more.
+                if found.len() <= lookup.limit {
+                    found.insert(labels.clone());
+                }
+                Ok(())
+            })?;
+            if found.len() > lookup.limit {
+                warnings.push(TRUNCATED.to_owned());
+            }
+            Ok(response::success(&warnings, &[], |writer| {
+                writer.list(found.iter().take(lookup.limit), |json, labels| json.labels(labels));
+            }))
+        })
+        .await
+}
+
+/// `GET /api/v1/metadata`: `metric`, `limit`, `limit_per_metric`.
+pub(super) fn metadata(engine: &QueryEngine, tenant: &Tenant, params: &Params) -> Result<Parts, QueryError> {
+    let limit = params.count("limit")?.unwrap_or(usize::MAX);
+    params.count("limit_per_metric")?;
+    let only = params.get("metric");
+    Ok(engine.tail().metadata(&tenant.id, |all| {
+        let wanted = all.iter().filter(|(name, _)| only.is_none_or(|only| only == **name)).take(limit);
+        response::success(&[], &[], |writer| {
+            writer.json.raw("{");
+            for (place, (name, (_, metadata))) in wanted.enumerate() {
+                if place > 0 {
+                    writer.json.raw(",");
+                }
+                writer.json.string(name);
+                writer.json.raw(":[{\"type\":");
+                writer.json.string(metadata.metric_type.as_str());
+                writer.json.raw(",\"help\":");
+                writer.json.string(&metadata.help);
+                writer.json.raw(",\"unit\":");
+                writer.json.string(&metadata.unit);
+                writer.json.raw("}]");
+                writer.part_done();
+            }
+            writer.json.raw("}");
+        })
+    }))
+}
+
+/// `GET|POST /api/v1/query_exemplars`: `query`, `start`, `end`.
+pub(super) async fn query_exemplars(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
+    let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
+    if end_ms < start_ms {
+        return Err(invalid("end", "end timestamp must not be before start timestamp"));
+    }
+    let expr = promql::parse(params.required("query")?)?;
+    // The selectors of the query, whatever is done with them, decide which series' exemplars are shown.
+    let plan = promql::plan(&expr, Window::instant(end_ms), &promql::EvalOptions::default())?;
+    let selectors: Vec<Vec<Matcher>> = plan.selections().iter().map(|each| each.matchers.clone()).collect();
+    let lookup = Lookup { time_range_ms: (start_ms, end_ms), selectors, limit: MAX_LABEL_RESULTS };
+    let options = common(params)?;
+    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let warnings = engine.store_warnings();
+    engine
+        .run(tenant, scope, options, move |source, deadline, _| {
+            let mut found = std::collections::BTreeMap::new();
+            for selector in &lookup.selectors {
+                let selected = source.select(selector, Having::Exemplars, lookup.time_range_ms);
+                for index in 0..selected.len() {
+                    if index % SERIES_A_LOOK == 0 && deadline.is_over() {
+                        return Err(deadline.error("looking up exemplars"));
+                    }
+                    let exemplars = selected.exemplars(index);
+                    if !exemplars.is_empty() && found.len() < lookup.limit {
+                        found.insert(selected.labels(index).clone(), exemplars);
+                    }
+                }
+            }
+            Ok(response::success(&warnings, &[], |writer| {
+                writer.list(&found, |json, (labels, exemplars)| {
+                    json.raw("{\"seriesLabels\":");
+                    json.labels(labels);
+                    json.raw(",\"exemplars\":");
+                    json.list(exemplars, |json, exemplar| {
+                        json.raw("{\"labels\":");
+                        json.labels(&exemplar.labels);
+                        json.raw(",\"value\":");
+                        json.float(exemplar.value);
+                        json.raw(",\"timestamp\":");
+                        json.timestamp(exemplar.timestamp_ms);
+                        json.raw("}");
+                    });
+                    json.raw("}");
+                });
+            }))
+        })
+        .await
+}
+
+/// `GET /api/v1/status/tsdb`: `limit` (10 if not given). What takes how much of the tail, so that costly labels are found.
+pub(super) async fn cardinality(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    let limit = params.count("limit")?.unwrap_or(10).min(MAX_LABEL_RESULTS);
+    let options = common(params)?;
+    // An empty range: nothing is read from the bucket.
+    let scope = Scope { time_range_ms: (1, 0), with_provisional: options.with_provisional };
+    engine
+        .run(tenant, scope, options, move |source, _, _| {
+            let top = Cardinality::of(&source.view, limit);
+            Ok(response::success(&[], &[], |writer| {
+                let json = &mut writer.json;
+                json.raw("{\"headStats\":{\"numSeries\":");
+                json.number(top.series);
+                json.raw(",\"numLabelPairs\":");
+                json.number(top.label_pairs);
+                json.raw("}");
+                for (name, counts) in [
+                    ("seriesCountByMetricName", &top.series_by_metric),
+                    ("labelValueCountByLabelName", &top.values_by_label),
+                    ("memoryInBytesByLabelName", &top.bytes_by_label),
+                    ("seriesCountByLabelValuePair", &top.series_by_pair),
+                ] {
+                    json.raw(",");
+                    json.string(name);
+                    json.raw(":");
+                    json.list(counts, |json, (name, count)| {
+                        json.raw("{\"name\":");
+                        json.string(name);
+                        json.raw(",\"value\":");
+                        json.number(*count);
+                        json.raw("}");
+                    });
+                }
+                json.raw("}");
+            }))
+        })
+        .await
+}

@@ -1,0 +1,77 @@
+//! `query`, `query_range`, `format_query`: PromQL.
+
+use promql::Window;
+
+use super::params::{Params, invalid};
+use super::response::{self, Parts, Wanted};
+use crate::engine::{Query, QueryEngine, RequestOptions};
+use crate::error::QueryError;
+use crate::limits::MAX_POINTS;
+use tenancy::Tenant;
+
+/// `GET|POST /api/v1/query`: `query`, `time`, and what [`common`] reads.
+pub(super) async fn query(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    let at_ms = params.time_ms("time")?.unwrap_or_else(|| engine.now_ms());
+    run(engine, tenant, params, Window::instant(at_ms)).await
+}
+
+/// `GET|POST /api/v1/query_range`: `query`, `start`, `end`, `step`, and what [`common`] reads.
+pub(super) async fn query_range(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+) -> Result<Parts, QueryError> {
+    params.required("start")?;
+    params.required("end")?;
+    params.required("step")?;
+    let start_ms = params.time_ms("start")?.unwrap_or_default();
+    let end_ms = params.time_ms("end")?.unwrap_or_default();
+    let step_ms = params.duration_ms("step")?.unwrap_or_default();
+    if end_ms < start_ms {
+        return Err(invalid("end", "end timestamp must not be before start timestamp"));
+    }
+    if step_ms <= 0 {
+        return Err(invalid(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
+        ));
+    }
+    if end_ms.saturating_sub(start_ms) / step_ms > MAX_POINTS {
+        return Err(QueryError::BadRequest(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
+                .to_owned(),
+        ));
+    }
+    run(engine, tenant, params, Window { start_ms, end_ms, step_ms }).await
+}
+
+async fn run(
+    engine: &QueryEngine,
+    tenant: &Tenant,
+    params: &Params,
+    window: Window,
+) -> Result<Parts, QueryError> {
+    let wanted = Wanted { stats: params.get("stats").is_some(), limit: params.count("limit")? };
+    let query = Query {
+        options: common(params)?,
+        lookback_ms: params.duration_ms("lookback_delta")?.filter(|lookback_ms| *lookback_ms > 0),
+        expr: promql::parse(params.get("query").unwrap_or_default())?,
+        window,
+    };
+    engine.query_then(tenant, query, move |answer| response::answer(answer, wanted)).await
+}
+
+/// `timeout` and `provisional`: what every request for data may have.
+pub(super) fn common(params: &Params) -> Result<RequestOptions, QueryError> {
+    Ok(RequestOptions { timeout: params.timeout()?, with_provisional: params.flag("provisional", true)? })
+}
+
+/// `GET|POST /api/v1/format_query`: `query`.
+pub(super) fn format_query(params: &Params) -> Result<Parts, QueryError> {
+    let pretty = promql::format_query(params.get("query").unwrap_or_default())?;
+    Ok(response::success(&[], &[], |writer| writer.json.string(&pretty)))
+}

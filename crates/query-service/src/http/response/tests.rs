@@ -1,0 +1,150 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use promql::{Annotation, QueryOutput, QueryStats, ScalarSample};
+use telemetry::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
+use telemetry::{Labels, stale_nan};
+
+use super::*;
+
+fn text(parts: Parts) -> String {
+    let text = String::from_utf8(parts.concat()).unwrap();
+    serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    text
+}
+
+fn output(value: Value) -> Answer {
+    let output = QueryOutput { value, ..QueryOutput::default() };
+    Answer { output, warnings: Vec::new(), cost: Cost::default() }
+}
+
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied()).unwrap()
+}
+
+fn float(value: f64) -> VectorSample {
+    VectorSample { labels: labels(&[("__name__", "up")]), timestamp_ms: 1_500, sample: Sample::Float(value) }
+}
+
+fn histogram(histogram: Histogram) -> Value {
+    Value::Vector(vec![VectorSample {
+        labels: Labels::empty(),
+        timestamp_ms: 1_000,
+        sample: Sample::Histogram(Arc::new(histogram)),
+    }])
+}
+
+#[test]
+fn results_are_written_as_prometheus_writes_them() {
+    let exponential = Histogram {
+        schema: 0,
+        zero_threshold: 0.001,
+        zero_count: 2.0,
+        count: 12.0,
+        sum: 18.4,
+        positive_spans: vec![Span { offset: 0, length: 2 }, Span { offset: 1, length: 1 }],
+        positive_buckets: vec![1.0, 0.0, 3.0],
+        negative_spans: vec![Span { offset: 1, length: 2 }],
+        negative_buckets: vec![4.0, 2.0],
+        ..Histogram::default()
+    };
+    let custom = Histogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: 6.0,
+        sum: 5.5,
+        positive_spans: vec![Span { offset: 0, length: 3 }],
+        positive_buckets: vec![1.0, 2.0, 3.0],
+        custom_values: vec![0.5, 1.0],
+        ..Histogram::default()
+    };
+    let matrix = Value::Matrix(vec![
+        MatrixSeries {
+            labels: labels(&[("__name__", "a"), ("path", "/x\"y")]),
+            floats: vec![(0, 1.0), (15_000, f64::NAN)],
+            histograms: vec![(30_000, Arc::new(Histogram { count: 0.0, ..Histogram::default() }))],
+        },
+        MatrixSeries { labels: labels(&[("ä.b", "1")]), floats: vec![(-1, -0.5)], histograms: vec![] },
+    ]);
+    let cases: [(Value, &str); 10] = [
+        (Value::Vector(Vec::new()), r#"{"resultType":"vector","result":[]}"#),
+        (
+            Value::Vector(vec![float(1.0), float(0.1)]),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1.500,"1"]},{"metric":{"__name__":"up"},"value":[1.500,"0.1"]}]}"#,
+        ),
+        (
+            Value::Vector(vec![float(stale_nan()), float(f64::NEG_INFINITY)]),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1.500,"NaN"]},{"metric":{"__name__":"up"},"value":[1.500,"-Inf"]}]}"#,
+        ),
+        (
+            Value::Scalar(ScalarSample { timestamp_ms: 1_500, value: 1e21 }),
+            r#"{"resultType":"scalar","result":[1.5,"1000000000000000000000"]}"#,
+        ),
+        (
+            Value::String { timestamp_ms: 1_435_781_451_781, text: "a\nb".to_owned() },
+            r#"{"resultType":"string","result":[1435781451.781,"a\nb"]}"#,
+        ),
+        (Value::Matrix(Vec::new()), r#"{"resultType":"matrix","result":[]}"#),
+        (
+            matrix,
+            r#"{"resultType":"matrix","result":[{"metric":{"__name__":"a","path":"/x\"y"},"values":[[0,"1"],[15,"NaN"]],"histograms":[[30,{"count":"0","sum":"0"}]]},{"metric":{"ä.b":"1"},"values":[[-0.001,"-0.5"]]}]}"#,
+        ),
+        (
+            histogram(exponential),
+            r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"12","sum":"18.4","buckets":[[1,"-4","-2","2"],[1,"-2","-1","4"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"4","8","3"]]}]}]}"#,
+        ),
+        (
+            histogram(custom),
+            r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"6","sum":"5.5","buckets":[[3,"-Inf","0.5","1"],[0,"0.5","1","2"],[0,"1","+Inf","3"]]}]}]}"#,
+        ),
+        (
+            histogram(Histogram { count: f64::NAN, sum: f64::INFINITY, ..Histogram::default() }),
+            r#"{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"NaN","sum":"+Inf"}]}]}"#,
+        ),
+    ];
+    for (value, expected) in cases {
+        let written = text(answer(output(value), Wanted::default()));
+        assert_eq!(written, format!("{{\"status\":\"success\",\"data\":{expected}}}"));
+    }
+}
+
+#[test]
+fn limits_warnings_infos_and_stats_have_their_places() {
+    let annotation = |message: &str| Annotation { message: message.to_owned(), position: (1, 3) };
+    let answered = Answer {
+        output: QueryOutput {
+            value: Value::Vector(vec![float(1.0), float(2.0)]),
+            warnings: vec![annotation("PromQL warning: careful")],
+            infos: vec![annotation("PromQL info: well")],
+            stats: QueryStats { series: 2, samples: 7, peak_memory_bytes: 99 },
+        },
+        warnings: vec!["stored".to_owned()],
+        cost: Cost {
+            preparation: Duration::from_millis(1),
+            evaluation: Duration::from_millis(2),
+            cold_bytes: 5,
+            cold_partitions: 1,
+        },
+    };
+    let written = text(answer(answered, Wanted { stats: true, limit: Some(1) }));
+    assert_eq!(
+        written,
+        concat!(
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1.500,"1"]}],"#,
+            r#""stats":{"timings":{"queryPreparationTime":0.001,"innerEvalTime":0.002,"execTotalTime":0.003},"#,
+            r#""samples":{"totalQueryableSamples":7},"series":2,"peakMemoryBytes":99,"storedBytesRead":5,"storedPartitionsRead":1}},"#,
+            r#""warnings":["stored","PromQL warning: careful (1:3)","results truncated due to limit"],"#,
+            r#""infos":["PromQL info: well (1:3)"]}"#,
+        )
+    );
+}
+
+#[test]
+fn a_large_result_leaves_in_parts() {
+    let floats: Vec<(i64, f64)> = (0..100_000).map(|at| (at, at as f64 / 3.0)).collect();
+    let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
+    let parts = answer(output(Value::Matrix(vec![series])), Wanted::default());
+    assert!(parts.len() > 10);
+    assert!(parts.iter().all(|part| part.len() < 2 * RESPONSE_PART_BYTES));
+    let parsed: serde_json::Value = serde_json::from_str(&text(parts)).unwrap();
+    assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), 100_000);
+}

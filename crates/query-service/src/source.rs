@@ -1,0 +1,147 @@
+//! What a query reads from: the tail as of one moment, and the partitions that are not in it, fetched beforehand.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use promql::{LimitExceeded, Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
+use segment_store::limits::MAX_SNAPSHOTS;
+use segment_store::{Bucket, FreshObject, ReadError, read_fresh_footer, read_fresh_partition};
+use storage_format::Signal;
+use telemetry::{MetricBatch, TenantId};
+
+use crate::error::QueryError;
+use crate::limits::READS_AT_ONCE;
+use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView};
+
+/// Which of a tenant's data a query needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Earliest and latest timestamp (ms, inclusive).
+    pub time_range_ms: (i64, i64),
+    /// Whether data counts that is not durable yet.
+    pub with_provisional: bool,
+}
+
+/// What fetching may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    /// Bytes of segments.
+    pub bytes: u64,
+    /// Memory for what is decoded from them (bytes).
+    pub memory_bytes: u64,
+}
+
+/// A tenant's data as one query sees it: in memory, all of it.
+#[derive(Debug, Default)]
+pub struct TenantSource {
+    pub(crate) view: TenantView,
+    /// In segment order.
+    pub(crate) cold: Vec<Arc<MetricBatch>>,
+    /// Bytes read from the bucket.
+    pub(crate) cold_bytes: u64,
+}
+
+impl TenantSource {
+    /// Fetches what is not in memory. Where a segment has gone, what took its place is looked for, a few times.
+    ///
+    /// # Errors
+    /// [`QueryError::Bytes`], [`QueryError::Limit`], [`QueryError::Unavailable`].
+    pub async fn fetch(
+        tail: &Tail,
+        bucket: &dyn Bucket,
+        tenant: &TenantId,
+        scope: Scope,
+        limits: FetchLimits,
+    ) -> Result<Self, QueryError> {
+        let (start_ms, end_ms) = scope.time_range_ms;
+        let mut attempt = 1;
+        loop {
+            let view = tail.view(tenant, scope.with_provisional, start_ms, end_ms);
+            match fetch_cold(bucket, tenant, &view.cold, limits).await {
+                Ok((cold, cold_bytes)) => return Ok(Self { view, cold, cold_bytes }),
+                Err(FetchError::Read(ReadError::Gone(_))) if attempt < MAX_SNAPSHOTS => attempt += 1,
+                Err(FetchError::Read(error)) => return Err(error.into()),
+                Err(FetchError::Limit(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Series that all matchers hold for.
+    pub(crate) fn select(&self, matchers: &[Matcher], having: Having, time_range_ms: (i64, i64)) -> Selected {
+        Selected::new(&self.view, &self.cold, matchers, having, time_range_ms)
+    }
+
+    /// Calls `each` with every label name; several times, in no order.
+    pub(crate) fn for_each_label_name(&self, mut each: impl FnMut(&str)) {
+        self.view.for_each_label_name(&mut each);
+        for series in self.cold.iter().flat_map(|batch| &batch.series) {
+            series.labels().iter().for_each(|(name, _)| each(name));
+        }
+    }
+
+    /// Calls `each` with every value of label `name`; several times, in no order.
+    pub(crate) fn for_each_label_value(&self, name: &str, mut each: impl FnMut(&str)) {
+        self.view.for_each_label_value(name, &mut each);
+        for series in self.cold.iter().flat_map(|batch| &batch.series) {
+            series.labels().get(name).into_iter().for_each(&mut each);
+        }
+    }
+}
+
+impl SeriesSource for TenantSource {
+    fn select(&self, selection: &Selection) -> Result<Box<dyn SelectedSeries + '_>, SourceError> {
+        let time_range_ms = (selection.start_ms, selection.end_ms);
+        Ok(Box::new(self.select(&selection.matchers, Having::Samples, time_range_ms)))
+    }
+}
+
+enum FetchError {
+    Read(ReadError),
+    Limit(QueryError),
+}
+
+async fn fetch_cold(
+    bucket: &dyn Bucket,
+    tenant: &TenantId,
+    places: &[PartitionPlace],
+    limits: FetchLimits,
+) -> Result<(Vec<Arc<MetricBatch>>, u64), FetchError> {
+    let footers = stream::iter(places.to_vec()).map(|place| async move {
+        let object = FreshObject { key: place.segment, len: 0 };
+        let footer = read_fresh_footer(bucket, &object).await?;
+        Ok((object, footer.find(tenant, Signal::Metrics).cloned()))
+    });
+    let mut footers = std::pin::pin!(footers.buffered(READS_AT_ONCE));
+    let (mut entries, mut bytes) = (Vec::new(), 0_u64);
+    while let Some(footer) = footers.next().await {
+        let (object, entry) = footer.map_err(FetchError::Read)?;
+        let Some(entry) = entry else { continue };
+        bytes = bytes.saturating_add(entry.range.end - entry.range.start);
+        if bytes > limits.bytes {
+            return Err(FetchError::Limit(QueryError::Bytes { limit_bytes: limits.bytes }));
+        }
+        entries.push((object, entry));
+    }
+    let partitions = stream::iter(entries)
+        .map(|(object, entry)| async move { read_fresh_partition(bucket, &object, &entry).await });
+    let mut partitions = std::pin::pin!(partitions.buffered(READS_AT_ONCE));
+    let (mut batches, mut memory_bytes) = (Vec::with_capacity(places.len()), 0_u64);
+    while let Some(batch) = partitions.next().await {
+        let batch = batch.map_err(FetchError::Read)?;
+        memory_bytes = memory_bytes.saturating_add(batch_memory_bytes(&batch));
+        if memory_bytes > limits.memory_bytes {
+            let error = LimitExceeded::Memory { limit: limits.memory_bytes };
+            return Err(FetchError::Limit(error.into()));
+        }
+        batches.push(Arc::new(batch));
+        tokio::task::yield_now().await;
+    }
+    Ok((batches, bytes))
+}
+
+fn batch_memory_bytes(batch: &MetricBatch) -> u64 {
+    let labels: usize = batch.series.iter().map(|series| series.labels().memory_bytes() + 48).sum();
+    let histograms: usize = batch.histograms.iter().map(|(_, _, histogram)| histogram.memory_bytes()).sum();
+    let exemplars: usize = batch.exemplars.iter().map(|(_, each)| each.labels.memory_bytes() + 32).sum();
+    (labels + histograms + exemplars + 16 * batch.values.len()) as u64
+}
