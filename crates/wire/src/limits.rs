@@ -14,7 +14,7 @@ pub struct Limits {
     pub max_decompressed_bytes: usize,
     /// Series (remote write) or data points (OTLP) of one request. Default 100,000.
     pub max_series: usize,
-    /// Metadata entries of one remote-write request. Default 20,000: ten times what Prometheus sends at once.
+    /// Different metadata entries of one remote-write request. Default 20,000: ten times what Prometheus sends at once.
     pub max_metadata: usize,
     /// Samples of one request, float and histogram together; an OTLP data point counts once for each sample that it
     /// becomes. Default 1,000,000.

@@ -426,6 +426,22 @@ fn a_bad_resource_costs_its_own_data_points_only() {
 }
 
 #[test]
+fn what_costs_no_data_point_is_a_warning() {
+    let long = "x".repeat(9000);
+    let resource = [("service.name", "shop"), ("process.command_args", &long)];
+    let (rows, outcome) = read(
+        &request_of(&resource, vec![metric("m", "", gauge(vec![number(1.0, &[])]))]),
+        &MetricOptions::default(),
+    );
+    assert_eq!(rows.samples, ["m{job=\"shop\"} @10000 1"]);
+    assert_eq!(outcome.rejected, 0);
+    assert!(outcome.error_message.starts_with("metric \"target_info\": the value of"), "{outcome:?}");
+    let bytes = outcome.encode_metrics_response(Format::Protobuf);
+    let partial = ExportMetricsServiceResponse::decode(&bytes[..]).unwrap().partial_success.unwrap();
+    assert_eq!((partial.rejected_data_points, partial.error_message), (0, outcome.error_message));
+}
+
+#[test]
 fn limits_of_a_request_refuse_it_whole() {
     let points = (0..10).map(|_| number(1.0, &[("a", "b")])).collect();
     let body = request_of(&[], vec![metric("m", "", gauge(points))]).encode_to_vec();

@@ -169,6 +169,24 @@ fn a_series_of_2_0_arrives_with_all_its_parts() {
 }
 
 #[test]
+fn metadata_of_2_0_is_told_once_in_whatever_order_series_come() {
+    let series = |name, help_ref| v2::TimeSeries {
+        labels_refs: vec![1, name],
+        metadata: Some(v2::Metadata { metric_type: 2, help_ref, unit_ref: 0 }),
+        ..Default::default()
+    };
+    let symbols = ["", "__name__", "a", "b", "Help."].map(str::to_owned).to_vec();
+    let timeseries = [series(2, 4), series(3, 4), series(2, 4), series(3, 0), series(2, 4)].to_vec();
+    let body = v2::Request { symbols, timeseries }.encode_to_vec();
+    let limits = Limits { max_metadata: 3, ..Limits::DEFAULT };
+    let read = read(Version::V2, &body, &limits).unwrap();
+    assert_eq!(read.series.len(), 5);
+    let told: Vec<_> =
+        read.metadata.iter().map(|(family, _, help, _)| (family.as_str(), help.as_str())).collect();
+    assert_eq!(told, [("a", "Help."), ("b", "Help."), ("b", "")]);
+}
+
+#[test]
 fn both_versions_give_a_series_the_same_key() {
     let body_v1 =
         v1::WriteRequest { timeseries: vec![up(&[("__name__", "up"), ("job", "j")])], metadata: vec![] }

@@ -28,7 +28,7 @@ pub(super) fn read_v1<'a>(
 }
 
 /// `io.prometheus.write.v2.Metadata`: its texts are references.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MetadataReferences {
     pub(super) metric_type: MetricType,
     help: u32,

@@ -1,5 +1,7 @@
 //! Reading a request series by series.
 
+use std::collections::HashSet;
+
 use telemetry::{Exemplar, Histogram};
 
 use super::metadata::{self, MetadataReferences};
@@ -22,8 +24,10 @@ pub struct Request<'a> {
     samples: Budget,
     metadata: Budget,
     symbols: Symbols<'a>,
-    /// Family and references of the metadata that was told last: series of one family follow each other (2.0).
-    told_metadata: Option<(&'a [u8], MetadataReferences)>,
+    /// Family and references of the metadata of the last series (2.0): mostly, series of one family follow each other.
+    last_metadata: Option<(&'a [u8], MetadataReferences)>,
+    /// All that were told, each once.
+    told_metadata: HashSet<(&'a [u8], MetadataReferences)>,
     /// Metadata found in the series that is to be told next.
     pending_metadata: Option<MetadataRef<'a>>,
     current: CurrentSeries<'a>,
@@ -193,7 +197,8 @@ impl<'a> Request<'a> {
             samples: Budget::new("samples", limits.max_samples),
             metadata: Budget::new("metadata entries", limits.max_metadata),
             symbols,
-            told_metadata: None,
+            last_metadata: None,
+            told_metadata: HashSet::new(),
             pending_metadata: None,
             current: CurrentSeries::default(),
         })
@@ -326,10 +331,14 @@ impl<'a> Request<'a> {
         references: MetadataReferences,
     ) -> Result<(), ResolveError> {
         let family = metadata::family_of(metric_name, references.metric_type);
-        if self.told_metadata != Some((family, references)) {
-            self.metadata.spend(1)?;
-            self.pending_metadata = references.resolve(family, &mut self.symbols, self.limits)?;
-            self.told_metadata = Some((family, references));
+        let found = Some((family, references));
+        if self.last_metadata != found {
+            self.last_metadata = found;
+            if !self.told_metadata.contains(&(family, references)) {
+                self.metadata.spend(1)?;
+                self.pending_metadata = references.resolve(family, &mut self.symbols, self.limits)?;
+                self.told_metadata.insert((family, references));
+            }
         }
         Ok(())
     }
