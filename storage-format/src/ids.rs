@@ -66,6 +66,15 @@ impl IdWriter {
         self.start = row;
     }
 
+    /// From `row` on the id is what [`IdWriter::guess`] says, which is not the current one.
+    #[inline]
+    pub(crate) fn follow(&mut self, row: u32, guess: u32) {
+        self.lengths.push(row - self.start);
+        self.codes.push(CODE_SUCCESSOR);
+        self.current = guess;
+        self.start = row;
+    }
+
     /// How many distinct ids there are.
     pub(crate) fn distinct(&self) -> usize {
         self.successors.len()
@@ -79,9 +88,10 @@ impl IdWriter {
             put_varint(out, u64::from(*length));
         }
         debug_assert!(self.codes.is_empty() || rows > self.start);
-        let width = code_width(self.distinct());
-        for code in &self.codes {
-            out.extend_from_slice(&code.to_le_bytes()[..width]);
+        match code_width(self.distinct()) {
+            1 => out.extend(self.codes.iter().map(|code| *code as u8)),
+            2 => out.extend(self.codes.iter().flat_map(|code| (*code as u16).to_le_bytes())),
+            _ => out.extend(self.codes.iter().flat_map(|code| code.to_le_bytes())),
         }
     }
 }

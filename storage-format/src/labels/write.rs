@@ -74,6 +74,16 @@ impl<T: Borrow<str> + Clone + Eq + Hash> NameColumn<T> {
     }
 }
 
+/// A pair of the row at hand.
+struct Slot<T> {
+    /// The number of its name.
+    name: u32,
+    /// The pair in canonical form.
+    pair: T,
+    /// Whether it differs from that of the row before.
+    changed: bool,
+}
+
 /// Collects label sets, which come in strictly ascending order.
 pub(crate) struct LabelWriter<T> {
     names: Vec<NameColumn<T>>,
@@ -81,8 +91,8 @@ pub(crate) struct LabelWriter<T> {
     shapes: Vec<Vec<u32>>,
     shape_ids: HashMap<Vec<u32>, u32>,
     shape_column: IdWriter,
-    /// The pairs of the row before: name id and canonical text.
-    row: Vec<(u32, T)>,
+    /// The pairs of the row before.
+    row: Vec<Slot<T>>,
     rows: u32,
     shape_start: u32,
     text_bytes: u64,
@@ -121,42 +131,55 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
         self.text_bytes += rest.len() as u64;
         let mut ordered = self.rows == 0;
         let mut done = 0;
-        while let Some((name, pair)) = self.row.get_mut(done) {
-            if let Some(after) = rest.strip_prefix((*pair).borrow()) {
+        while let Some(slot) = self.row.get_mut(done) {
+            // What changed in the row before will most likely change again: then the guess is tried first.
+            if !slot.changed
+                && let Some(after) = rest.strip_prefix(slot.pair.borrow())
+            {
                 rest = after;
                 done += 1;
                 continue;
             }
-            let column = &mut self.names[*name as usize];
+            let column = &mut self.names[slot.name as usize];
             let at = column.rows + (self.rows - self.shape_start);
             let guess = column.column.guess().and_then(|id| {
-                let after = rest.strip_prefix(column.entries[id as usize].pair.borrow())?;
-                Some((id, after))
+                let pair = &column.entries[id as usize].pair;
+                Some((id, pair, rest.strip_prefix(pair.borrow())?))
             });
-            let (id, after) = match guess {
-                Some(guess) => guess,
-                None => {
-                    let Some((new_name, value, after)) = split_canonical_pair(rest) else { break };
-                    if new_name != column.name.borrow() {
-                        break;
-                    }
-                    (column.id_of(&rest[..rest.len() - after.len()], value), after)
+            let before = column.column.current();
+            if let Some((id, pair, after)) = guess {
+                slot.pair = pair.clone();
+                slot.changed = true;
+                rest = after;
+                column.column.follow(at, id);
+            } else if slot.changed
+                && let Some(after) = rest.strip_prefix(slot.pair.borrow())
+            {
+                slot.changed = false;
+                rest = after;
+                done += 1;
+                continue;
+            } else {
+                let Some((new_name, value, after)) = split_canonical_pair(rest) else { break };
+                if new_name != column.name.borrow() {
+                    break;
                 }
-            };
-            let entry = &column.entries[id as usize];
+                let id = column.id_of(&rest[..rest.len() - after.len()], value);
+                slot.pair = column.entries[id as usize].pair.clone();
+                slot.changed = true;
+                rest = after;
+                column.column.change(at, id);
+            }
             if !ordered {
-                let before = column.column.current().map(|id| column.entries[id as usize].value());
-                if before >= Some(entry.value()) {
+                let value_of = |id: Option<u32>| id.map(|id| column.entries[id as usize].value());
+                if value_of(before) >= value_of(column.column.current()) {
                     return Err(BAD_ORDER);
                 }
                 ordered = true;
             }
-            if self.metric == Some(*name) {
+            if self.metric == Some(slot.name) {
                 self.metric_ends.push(self.rows);
             }
-            column.column.change(at, id);
-            *pair = entry.pair.clone();
-            rest = after;
             done += 1;
         }
         if done < self.row.len() || !rest.is_empty() || self.rows == 0 {
@@ -175,7 +198,7 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
     {
         self.close_shape();
         if !ordered {
-            let before = self.row.get(done).map(|(name, _)| self.names[*name as usize].name.borrow());
+            let before = self.row.get(done).map(|slot| self.names[slot.name as usize].name.borrow());
             if before >= split_canonical_pair(rest).map(|(name, ..)| name) {
                 return Err(BAD_ORDER);
             }
@@ -190,13 +213,14 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
             let column = &mut self.names[id as usize];
             let value_id = column.id_of(&rest[..rest.len() - after.len()], value);
             column.column.change(column.rows, value_id);
-            self.row.push((id, column.entries[value_id as usize].pair.clone()));
+            let pair = column.entries[value_id as usize].pair.clone();
+            self.row.push(Slot { name: id, pair, changed: true });
             rest = after;
         }
         if self.rows > 0 && metric_before != self.metric_pair() {
             self.metric_ends.push(self.rows);
         }
-        let shape: Vec<u32> = self.row.iter().map(|(name, _)| *name).collect();
+        let shape: Vec<u32> = self.row.iter().map(|slot| slot.name).collect();
         let next = self.shapes.len() as u32;
         let id = *self.shape_ids.entry(shape.clone()).or_insert(next);
         if id == next {
@@ -229,15 +253,15 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
     /// Counts the rows of the current shape for each of its names.
     fn close_shape(&mut self) {
         let in_shape = self.rows - self.shape_start;
-        for (name, _) in &self.row {
-            self.names[*name as usize].rows += in_shape;
+        for slot in &self.row {
+            self.names[slot.name as usize].rows += in_shape;
         }
         self.shape_start = self.rows;
     }
 
     /// The pair of the row at hand that says its metric.
     fn metric_pair(&self) -> Option<T> {
-        self.row.iter().find(|(name, _)| Some(*name) == self.metric).map(|(_, pair)| pair.clone())
+        self.row.iter().find(|slot| Some(slot.name) == self.metric).map(|slot| slot.pair.clone())
     }
 
     /// How many label sets there are.
