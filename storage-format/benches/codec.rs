@@ -5,6 +5,13 @@
 //!
 //! `cargo bench -p storage-format`. Sizes are printed first; they are the same on every machine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark stops at the first surprise"
+)]
+
 use std::hint::black_box;
 use std::time::Duration;
 

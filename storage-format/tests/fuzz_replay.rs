@@ -1,5 +1,7 @@
 //! The fuzz targets without a fuzzer: their seeds, what fuzzers found, and some thousand mutations of it all.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::Path;
 
 #[path = "../fuzz/shim.rs"]

@@ -79,7 +79,7 @@ pub(crate) fn put_directory(blocks: &[Block], out: &mut BlockWriter) -> Result<(
         put_signed(&mut raw, block.min_time_ms);
         put_signed(&mut raw, block.max_time_ms.wrapping_sub(block.min_time_ms));
     }
-    out.memory += (blocks.len() * size_of::<Block>()) as u64;
+    out.memory += size_of_val(blocks) as u64;
     out.put_frame(&raw)
 }
 
