@@ -58,7 +58,7 @@ impl Labels {
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, LabelError> {
         let owned: Vec<(N, V)> = pairs.into_iter().collect();
-        let mut builder = LabelsBuilder::default();
+        let mut builder = LabelsBuilder::with_capacity(owned.len());
         for (name, value) in &owned {
             builder.push(name.as_ref(), value.as_ref());
         }
@@ -304,6 +304,12 @@ pub struct LabelsBuilder<'a> {
 pub const MAX_LABEL_BYTES: usize = (1 << 30) - 1;
 
 impl<'a> LabelsBuilder<'a> {
+    /// An empty builder with room for `pairs` pairs.
+    #[must_use]
+    pub fn with_capacity(pairs: usize) -> Self {
+        Self { pairs: Vec::with_capacity(pairs) }
+    }
+
     /// Adds a pair. One with an empty value counts as absent; texts are at most [`MAX_LABEL_BYTES`] long.
     pub fn push(&mut self, name: &'a str, value: &'a str) {
         debug_assert!(name.len() <= MAX_LABEL_BYTES && value.len() <= MAX_LABEL_BYTES);

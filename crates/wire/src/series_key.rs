@@ -17,6 +17,9 @@ use crate::protobuf::{ProtobufError, Reader, push_bytes_field, push_varint, vari
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeriesKey<'a>(&'a [u8]);
 
+/// Room for the labels of nearly every series.
+const USUAL_LABELS: usize = 24;
+
 const LABEL_FIELD: u32 = 1;
 const LABEL_TAG: u8 = 1 << 3 | 2;
 const NAME_TAG: u8 = 1 << 3 | 2;
@@ -52,7 +55,7 @@ impl<'a> SeriesKey<'a> {
     }
 
     fn check(self, limits: &Limits) -> Result<Labels, SeriesProblem> {
-        let mut builder = LabelsBuilder::default();
+        let mut builder = LabelsBuilder::with_capacity(USUAL_LABELS);
         let mut count = 0;
         let mut has_name = false;
         for pair in self.raw_pairs() {
