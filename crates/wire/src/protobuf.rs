@@ -48,8 +48,6 @@ pub enum ProtobufErrorKind {
         /// The field's number.
         field: u32,
     },
-    /// Values nested deeper than any sensible sender does.
-    TooDeep,
 }
 
 impl fmt::Display for ProtobufErrorKind {
@@ -63,7 +61,6 @@ impl fmt::Display for ProtobufErrorKind {
             Self::Packed { field } => write!(f, "packed field {field} has a bad length"),
             Self::NotUtf8 { field } => write!(f, "string field {field} is not UTF-8"),
             Self::Repeated { field } => write!(f, "field {field} appears twice"),
-            Self::TooDeep => f.write_str("values are nested too deeply"),
         }
     }
 }
