@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
@@ -89,27 +90,25 @@ pub fn router(parts: HttpParts) -> Router {
                             name: Option<Path<String>>,
                             RawQuery(query_string): RawQuery,
                             headers: HeaderMap,
-                            body: Bytes| async move {
+                            body: Result<Bytes, BytesRejection>| async move {
             let name = name.map_or_else(String::new, |Path(name)| name);
-            let params = Params::parse(&body, query_string.as_deref().unwrap_or_default());
-            handle(&parts, endpoint, &headers, &params, &name).await
+            let params = match body {
+                Ok(body) => Params::parse(&body, query_string.as_deref().unwrap_or_default()),
+                Err(rejection) => return response::error(&unread(&rejection)),
+            };
+            match answer(&parts, endpoint, &headers, &params, &name).await {
+                Ok(parts) => response::ok(parts),
+                Err(error) => response::error(&error),
+            }
         };
         router = router.route(path, on(methods, handler));
     }
     router.layer(DefaultBodyLimit::max(MAX_FORM_BYTES)).with_state(parts)
 }
 
-async fn handle(
-    parts: &HttpParts,
-    endpoint: Endpoint,
-    headers: &HeaderMap,
-    params: &Params,
-    label: &str,
-) -> Response {
-    match answer(parts, endpoint, headers, params, label).await {
-        Ok(parts) => response::ok(parts),
-        Err(error) => response::error(&error),
-    }
+/// What a client is told whose body is longer than [`MAX_FORM_BYTES`], or came in half.
+fn unread(rejection: &BytesRejection) -> QueryError {
+    QueryError::BadRequest(format!("the request body cannot be read: {}", rejection.body_text()))
 }
 
 async fn answer(
@@ -144,3 +143,6 @@ async fn answer(
         Endpoint::Alerts => Ok(status::fixed(status::ALERTS)),
     }
 }
+
+#[cfg(test)]
+mod tests;
