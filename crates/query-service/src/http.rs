@@ -10,7 +10,6 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use tenancy::{Access, Scope};
 

@@ -8,9 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use segment_store::{Bucket, ManualClock, PutCondition, SegmentKey, ShardId};
 use storage_format::{FreshPartition, encode_fresh};
 use telemetry::{FloatRow, Labels, MetricBatch, MetricRows, Series, TenantId};
-use tenancy::{
-    Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Scope, Tenant, TenantEntry,
-};
+use tenancy::{Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Scope, TenantEntry};
 use tokio::sync::watch;
 
 use crate::{EngineParts, QueryEngine, QuerySettings, Tail};
@@ -20,10 +18,6 @@ pub(crate) const NOW_MS: i64 = 1_795_348_800_000;
 
 pub(crate) fn tenant_id(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
-}
-
-pub(crate) fn tenant(name: &str, limits: Limits) -> Tenant {
-    Tenant { id: tenant_id(name), shard: 0, retention_days: 30, limits }
 }
 
 pub(crate) fn series(pairs: &[(&str, &str)]) -> Arc<Series> {
