@@ -15,8 +15,9 @@ pub const READ_BACKOFF: (Duration, Duration) = (Duration::from_millis(30), Durat
 /// How long a read, a listing or a deletion is tried, first try included. A query has run into its own time limit by then.
 pub const READ_TIME: Duration = Duration::from_secs(30);
 
-/// Keys asked for in a page of a listing: what S3 gives at most.
-pub const LIST_PAGE_KEYS: usize = 1_000;
+/// Keys asked for in a page of a listing. S3 gives 1,000 at most; a directory is read whole for every page, so for it less pages are
+/// better, up to some 10 MB of names.
+pub const LIST_PAGE_KEYS: usize = 100_000;
 
 /// Objects that a listing of fresh segments takes at most: 32 MB of names. Compaction keeps it to some thousands.
 pub const MAX_FRESH_OBJECTS: usize = 1_000_000;

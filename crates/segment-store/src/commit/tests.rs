@@ -82,11 +82,13 @@ async fn requests_of_many_tenants_share_one_put() {
     assert_eq!(stats.bytes, counted.counts().bytes_put);
 }
 
-/// A bucket whose puts wait until they are let through, and that knows how many wait.
+/// A bucket whose puts wait until they are let through, and that knows how many wait. And it may give the first names that are put
+/// to somebody else.
 #[derive(Debug)]
 struct Gated {
     inner: MemoryBucket,
     gate: Semaphore,
+    thefts: AtomicUsize,
     waiting: AtomicUsize,
     waiting_most: AtomicUsize,
 }
@@ -96,6 +98,7 @@ impl Gated {
         Arc::new(Self {
             inner: MemoryBucket::default(),
             gate: Semaphore::new(0),
+            thefts: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             waiting_most: AtomicUsize::new(0),
         })
@@ -103,6 +106,14 @@ impl Gated {
 
     fn open(&self) {
         self.gate.add_permits(1_000);
+    }
+
+    /// Open, and the first `times` names are taken.
+    fn with_thefts(times: usize) -> Arc<Self> {
+        let bucket = Self::new();
+        bucket.open();
+        bucket.thefts.store(times, Ordering::SeqCst);
+        bucket
     }
 }
 
@@ -119,6 +130,11 @@ impl Bucket for Gated {
         self.waiting_most.fetch_max(waiting, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if self.thefts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1)).is_ok()
+        {
+            let other = storage_format::encode_fresh(&[]).unwrap();
+            let _ = self.inner.put(key, other.into(), PutCondition::IfAbsent, Some(PutId([0xee; 16]))).await;
+        }
         self.inner.put(key, body, condition, put_id).await
     }
     async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
@@ -282,49 +298,9 @@ async fn a_bucket_that_is_away_fails_requests_in_time_and_withdraws_them() {
     }
 }
 
-/// Takes the first name that is put, for somebody else.
-#[derive(Debug, Default)]
-struct Thief {
-    inner: MemoryBucket,
-    times: AtomicUsize,
-}
-
-#[async_trait::async_trait]
-impl Bucket for Thief {
-    async fn put(
-        &self,
-        key: &str,
-        body: bytes::Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<Etag, BucketError> {
-        if self.times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1)).is_ok() {
-            let other = storage_format::encode_fresh(&[]).unwrap();
-            let _ = self.inner.put(key, other.into(), PutCondition::IfAbsent, Some(PutId([0xee; 16]))).await;
-        }
-        self.inner.put(key, body, condition, put_id).await
-    }
-    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
-        self.inner.get(key, range).await
-    }
-    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        self.inner.get_if_changed(key, known).await
-    }
-    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
-        self.inner.head(key).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage, BucketError> {
-        self.inner.list(prefix, after, max).await
-    }
-    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
-        self.inner.delete_many(keys).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_taken_name_is_replaced_by_another() {
-    let bucket = Thief { times: AtomicUsize::new(2), ..Thief::default() };
-    let setup = setup(Arc::new(bucket), GroupCommitSettings::default());
+    let setup = setup(Gated::with_thefts(2), GroupCommitSettings::default());
     let key = setup.spawn("a", "m", 1.0).await.unwrap().unwrap();
     assert_eq!(setup.commit.stats().names_taken, 2);
     let settled = setup.tail.settled();
@@ -337,8 +313,7 @@ async fn a_taken_name_is_replaced_by_another() {
 
 #[tokio::test(start_paused = true)]
 async fn who_finds_every_name_taken_gives_up_and_says_so() {
-    let bucket = Thief { times: AtomicUsize::new(100), ..Thief::default() };
-    let setup = setup(Arc::new(bucket), GroupCommitSettings::default());
+    let setup = setup(Gated::with_thefts(100), GroupCommitSettings::default());
     let error = setup.spawn("a", "m", 1.0).await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::NotStored { .. }) && !error.may_be_stored());
     assert_eq!(setup.tail.settled().len(), crate::limits::MAX_SEGMENT_NAMES);

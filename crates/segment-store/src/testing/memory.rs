@@ -14,11 +14,13 @@ use crate::{
     PutId,
 };
 
-/// A bucket in memory.
+/// A bucket in memory. A page of a listing has at most 1,000 keys, as on S3.
 #[derive(Debug, Default)]
 pub struct MemoryBucket {
     objects: Mutex<BTreeMap<String, Stored>>,
 }
+
+const LIST_MAX_KEYS: usize = 1_000;
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -93,7 +95,7 @@ impl Bucket for MemoryBucket {
             .range::<str, _>((after, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, stored)| ListedObject { key: key.clone(), len: stored.body.len() as u64 });
-        let page = rest.by_ref().take(max_keys.max(1)).collect();
+        let page = rest.by_ref().take(max_keys.clamp(1, LIST_MAX_KEYS)).collect();
         Ok(ListPage { objects: page, truncated: rest.next().is_some() })
     }
 

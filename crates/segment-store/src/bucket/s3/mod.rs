@@ -31,6 +31,8 @@ use error::{classify, status_of};
 
 /// The user metadata that holds the put-id, as `x-amz-meta-farwatch-put-id`.
 const PUT_ID_METADATA: &str = "farwatch-put-id";
+/// S3 lists at most so many objects a request; some servers refuse to be asked for more.
+const LIST_MAX_KEYS: usize = 1_000;
 /// S3 deletes at most so many objects a request.
 const DELETE_BATCH_KEYS: usize = 1_000;
 /// How long the body of an object may take, once the answer has begun. Stalls are noticed sooner.
@@ -182,7 +184,7 @@ impl Bucket for S3Bucket {
             .bucket(&self.bucket)
             .prefix(self.full_key(prefix))
             .set_start_after(start_after.map(|key| self.full_key(key)))
-            .max_keys(i32::try_from(max_keys.max(1)).unwrap_or(i32::MAX));
+            .max_keys(max_keys.clamp(1, LIST_MAX_KEYS) as i32);
         let output = request.send().await.map_err(|error| classify(Operation::List, prefix, error))?;
         let objects: Vec<ListedObject> = output
             .contents()
