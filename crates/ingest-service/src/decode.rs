@@ -99,7 +99,7 @@ fn read_remote_write(
                     }
                 }
             }
-            Item::Rejected(error) => intake.refuse(1, || error.to_string()),
+            Item::Rejected { error, samples } => intake.refuse(samples as u64, || error.to_string()),
             Item::Metadata(family) => store_metadata(&family, context, intake, families),
         }
     }

@@ -46,7 +46,7 @@ pub const MIN_SERIES_KEYS: usize = 65_536;
 /// Series keys that a registry holds for each of its series beyond [`MIN_SERIES_KEYS`]: one for each protocol, and room.
 pub const SERIES_KEYS_PER_SERIES: usize = 3;
 
-/// Series read in one go before writers get a chance at the registry: about a tenth of a millisecond.
+/// Series read, or registered, in one go before others get a chance at the registry: some tenths of a millisecond.
 pub const SERIES_PER_LOCK: u32 = 1024;
 
 /// For how long metadata that was stored is not stored again when it is sent again.

@@ -20,7 +20,7 @@ use telemetry::Series;
 use tenancy::{Denied, LimitName, Limits};
 use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64_with_seed, xxh3_128_with_secret};
 
-use crate::limits::{MIN_SERIES_KEYS, SERIES_KEYS_PER_SERIES};
+use crate::limits::{MIN_SERIES_KEYS, SERIES_KEYS_PER_SERIES, SERIES_PER_LOCK};
 
 /// The series of one tenant.
 #[derive(Debug)]
@@ -130,6 +130,13 @@ impl SeriesRegistry {
     /// Registers series, as far as `limits` and the server's bound allow. Each gets the shared series of its label set or
     /// the reason why there is none.
     pub(crate) fn register(&self, new: &mut [NewSeries], limits: &Limits) {
+        // Readers get their turn in between: a request may bring 100,000 series.
+        for some in new.chunks_mut(SERIES_PER_LOCK as usize) {
+            self.register_some(some, limits);
+        }
+    }
+
+    fn register_some(&self, new: &mut [NewSeries], limits: &Limits) {
         let mut added = 0;
         let mut known = self.known.write();
         for one in new {

@@ -107,7 +107,8 @@ impl Ingest {
     }
 
     /// Takes no more requests, waits for those in flight and flushes what is pending. Nothing that was acked is lost
-    /// without it either; it spares clients a retry.
+    /// without it either; it spares clients a retry. Takes as long as the slowest request: at most
+    /// [`BODY_TOTAL_TIMEOUT`](crate::limits::BODY_TOTAL_TIMEOUT) and what group commit gives the bucket.
     pub async fn shutdown(&self) {
         self.stop_sweeping.cancel();
         self.in_flight.close();

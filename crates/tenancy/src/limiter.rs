@@ -12,6 +12,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 
+use crate::limits::STOPPED_RETRY_AFTER;
 use crate::tenant::Limits;
 
 mod meter;
@@ -140,7 +141,7 @@ impl TenantLimiter {
             return Ok(());
         };
         let Some(limiter) = &self.samples else {
-            return denied(LimitName::SamplesPerSecond, 0, None);
+            return denied(LimitName::SamplesPerSecond, 0, Some(STOPPED_RETRY_AFTER));
         };
         match limiter.check_n(needed) {
             Ok(Ok(())) => {

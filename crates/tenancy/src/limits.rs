@@ -1,5 +1,7 @@
 //! Bounds of this crate. (What a tenant may do is in [`crate::tenant`].)
 
+use std::time::Duration;
+
 /// Longest `Authorization` header value looked at, in bytes. A key has 64; Basic adds a user name and Base64.
 pub const MAX_AUTHORIZATION_BYTES: usize = 1024;
 
@@ -15,6 +17,9 @@ pub const MAX_KEYS_PER_TENANT: usize = 10_000;
 /// Highest enforceable rate and burst, in samples. At 10⁸ a second a sample is 10 ns, where the limiter's resolution of
 /// 1 ns is a rounding error of up to 10 %; nobody sends that to one process.
 pub const MAX_RATE: u32 = 100_000_000;
+
+/// What a tenant whose rate is zero is told to wait: its rate comes back with a new directory, not with time.
+pub const STOPPED_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Longest retention, in days: a hundred years keeps every time computation far from overflow.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;

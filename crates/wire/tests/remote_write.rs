@@ -30,7 +30,7 @@ fn read(version: Version, body: &[u8], limits: &Limits) -> Result<Read, RequestE
     let mut read = Read::default();
     while let Some(item) = request.next_item()? {
         match item {
-            Item::Rejected(error) => read.rejected.push(error.to_string()),
+            Item::Rejected { error, .. } => read.rejected.push(error.to_string()),
             Item::Metadata(family) => read.metadata.push((
                 family.family.to_owned(),
                 family.metric_type,

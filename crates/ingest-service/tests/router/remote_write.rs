@@ -223,13 +223,18 @@ async fn version_2_says_what_was_written() {
     assert_eq!(world.stored_names("acme").await, ["up", "up{job=\"a\"}", "up{job=\"a\"}"]);
 
     let timeseries = vec![
-        TimeSeriesV2 { labels_refs: vec![1, 99], samples: vec![sample(NOW_MS)] },
+        TimeSeriesV2 { labels_refs: vec![1, 99], samples: vec![sample(NOW_MS), sample(NOW_MS + 1)] },
         TimeSeriesV2 { labels_refs: vec![1, 2, 3], samples: vec![sample(NOW_MS)] },
         TimeSeriesV2 { labels_refs: vec![1, 4], samples: vec![sample(NOW_MS)] },
     ];
     let answer = send(snappy(&RequestV2 { symbols, timeseries })).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert!(answer.text().contains("reference 99 is outside the symbols table"), "{}", answer.text());
+    assert!(
+        answer.text().contains("3 samples of the request were dropped; the other 1"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(written(&answer), [Some("1"), Some("0"), Some("0")]);
 
     let answer = send(b"garbage".to_vec()).await;

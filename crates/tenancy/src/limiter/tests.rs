@@ -48,7 +48,8 @@ fn no_rate_is_no_limit_and_zero_stops_everything() {
     assert_eq!(unlimited.check_request_bytes(u64::MAX), Ok(()));
     let (_, stopped) = limiter(Limits { samples_per_second: Some(0), ..Limits::default() });
     assert_eq!(stopped.admit_samples(0), Ok(()));
-    assert_eq!(stopped.admit_samples(1).unwrap_err().limit, LimitName::SamplesPerSecond);
+    let denied = stopped.admit_samples(1).unwrap_err();
+    assert_eq!((denied.limit, denied.retry_after), (LimitName::SamplesPerSecond, Some(STOPPED_RETRY_AFTER)));
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //!                     store(series.key().as_bytes());
 //!                 }
 //!             }
-//!             Item::Rejected(bad_series) => eprintln!("{bad_series}"),
+//!             Item::Rejected { error, samples } => eprintln!("{error} ({samples} samples)"),
 //!             Item::Metadata(family) => eprintln!("{} is a {:?}", family.family, family.metric_type),
 //!         }
 //!     }

@@ -52,7 +52,12 @@ pub enum Item<'r> {
     /// A series with its samples.
     Series(Series<'r>),
     /// A series whose labels could not be resolved, so that nothing of it can be stored.
-    Rejected(SeriesError),
+    Rejected {
+        /// What is wrong with it.
+        error: SeriesError,
+        /// How many samples go with it, float and histogram together.
+        samples: usize,
+    },
     /// What a metric family says about itself.
     Metadata(MetadataRef<'r>),
 }
@@ -242,7 +247,8 @@ impl<'a> Request<'a> {
             Version::V2 => self.read_parts_v2(message)?,
         };
         if let Some(problem) = problem {
-            return Ok(Item::Rejected(self.current.key().error(problem)));
+            let samples = self.current.samples.len() + self.current.histograms.len();
+            return Ok(Item::Rejected { error: self.current.key().error(problem), samples });
         }
         if let Some(family) = self.pending_metadata.take() {
             self.current.waiting = true;

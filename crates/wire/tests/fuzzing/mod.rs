@@ -70,7 +70,7 @@ fn read_remote_write(version: Version, body: &[u8]) -> Result<(), RequestError> 
                 families += 1;
                 check_metadata(metadata);
             }
-            Item::Rejected(error) => {
+            Item::Rejected { error, .. } => {
                 series_count += 1;
                 check_message(&error);
             }
