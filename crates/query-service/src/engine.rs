@@ -14,7 +14,7 @@ use tenancy::{QueryPermit, Tenant, TenantLimiter};
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::{Outcome, QueryError};
-use crate::limits::{QUERIES_AT_ONCE, QUERY_TIME_DEFAULT};
+use crate::limits::{QUERIES_AT_ONCE, QUERY_TIME_DEFAULT, TENANT_SHARE_OF_QUERIES};
 use crate::metrics::{Counters, QueryMetrics};
 use crate::source::{FetchLimits, Scope, TenantSource};
 use crate::tail::Tail;
@@ -118,12 +118,20 @@ pub struct Cost {
     pub cold_partitions: u64,
 }
 
+/// What one tenant's queries pass before they run.
+#[derive(Debug)]
+struct Gate {
+    limiter: TenantLimiter,
+    /// The tenant's share of all places: with more queries than that it waits, and others do not wait for it.
+    places: Arc<Semaphore>,
+}
+
 /// Runs queries over one shard.
 #[derive(Debug)]
 pub struct QueryEngine {
     parts: EngineParts,
     places: Arc<Semaphore>,
-    limiters: RwLock<HashMap<TenantId, Arc<TenantLimiter>>>,
+    gates: RwLock<HashMap<TenantId, Arc<Gate>>>,
     counters: Arc<Counters>,
 }
 
@@ -181,7 +189,7 @@ impl QueryEngine {
     #[must_use]
     pub fn new(parts: EngineParts) -> Self {
         let places = Arc::new(Semaphore::new(parts.settings.queries_at_once));
-        Self { parts, places, limiters: RwLock::default(), counters: Arc::default() }
+        Self { parts, places, gates: RwLock::default(), counters: Arc::default() }
     }
 
     /// The counters now.
@@ -248,7 +256,8 @@ impl QueryEngine {
         options: RequestOptions,
         work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        let permit = self.limiter(tenant).start_query().inspect_err(|_| self.count(Outcome::TooMany))?;
+        let gate = self.gate(tenant);
+        let permit = gate.limiter.start_query().inspect_err(|_| self.count(Outcome::TooMany))?;
         let limit =
             options.timeout.map_or(self.parts.settings.timeout, |t| t.min(self.parts.settings.timeout));
         let clock = Arc::clone(&self.parts.clock);
@@ -265,7 +274,7 @@ impl QueryEngine {
             outcome: None,
             _permit: permit,
         };
-        let result = self.run_permitted(tenant, scope, deadline, work).await;
+        let result = self.run_permitted(tenant, &gate, scope, deadline, work).await;
         running.outcome =
             Some(result.as_ref().map_or_else(|error| error.kind().outcome, |_| Outcome::Success));
         result
@@ -274,6 +283,7 @@ impl QueryEngine {
     async fn run_permitted<T: Send + 'static>(
         &self,
         tenant: &Tenant,
+        gate: &Gate,
         scope: Scope,
         deadline: Deadline,
         work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
@@ -281,15 +291,19 @@ impl QueryEngine {
         if tenant.shard != self.parts.shard.0 {
             return Err(QueryError::Unavailable("the tenant's data is not served by this process"));
         }
-        let waiting = async {
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            self.parts.caught_up.clone().wait_for(|caught_up| *caught_up).await.map(|_| place)
-        };
-        let place = match tokio::time::timeout(deadline.left(), waiting).await {
-            Ok(Ok(Ok(place))) => place,
-            Ok(_) => return Err(QueryError::Unavailable("the process is shutting down")),
+        let mut caught_up = self.parts.caught_up.clone();
+        match tokio::time::timeout(deadline.left(), caught_up.wait_for(|caught_up| *caught_up)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(QueryError::Unavailable("the process is shutting down")),
             Err(_) => return Err(deadline.error("waiting for stored data to be read after the start")),
+        }
+        let waiting = async {
+            let of_tenant = Arc::clone(&gate.places).acquire_owned().await;
+            (of_tenant, Arc::clone(&self.places).acquire_owned().await)
         };
+        let place = tokio::time::timeout(deadline.left(), waiting)
+            .await
+            .map_err(|_| deadline.error("waiting for other queries to end"))?;
         let settings = &self.parts.settings;
         let limits = FetchLimits {
             bytes: tenant.limits.query_bytes.unwrap_or(u64::MAX),
@@ -316,16 +330,20 @@ impl QueryEngine {
         })
     }
 
-    /// The tenant's limiter; new limits in the directory make a new one.
-    fn limiter(&self, tenant: &Tenant) -> Arc<TenantLimiter> {
-        if let Some(known) = self.limiters.read().get(&tenant.id)
-            && *known.limits() == tenant.limits
+    /// The tenant's gate; new limits in the directory make a new one.
+    fn gate(&self, tenant: &Tenant) -> Arc<Gate> {
+        if let Some(known) = self.gates.read().get(&tenant.id)
+            && *known.limiter.limits() == tenant.limits
         {
             return Arc::clone(known);
         }
         let clock = Arc::clone(&self.parts.clock);
-        let made = Arc::new(TenantLimiter::new(tenant.limits.clone(), Arc::new(move || clock.monotonic())));
-        self.limiters.write().insert(tenant.id.clone(), Arc::clone(&made));
+        let share = self.parts.settings.queries_at_once.div_ceil(TENANT_SHARE_OF_QUERIES);
+        let made = Arc::new(Gate {
+            limiter: TenantLimiter::new(tenant.limits.clone(), Arc::new(move || clock.monotonic())),
+            places: Arc::new(Semaphore::new(share)),
+        });
+        self.gates.write().insert(tenant.id.clone(), Arc::clone(&made));
         made
     }
 

@@ -27,6 +27,8 @@ pub const MEMORY_A_FRESH_BYTE: u64 = 2;
 pub const QUERY_TIME_DEFAULT: Duration = Duration::from_secs(120);
 /// Queries that are evaluated at the same time in one process, of all tenants. Each may take its limit of memory.
 pub const QUERIES_AT_ONCE: usize = 32;
+/// One tenant has at most this part (a quarter) of them, so that no tenant alone holds up the others.
+pub const TENANT_SHARE_OF_QUERIES: usize = 4;
 /// Points a series of a range query, as in Prometheus.
 pub const MAX_POINTS: i64 = 11_000;
 /// Bytes of a request's form body: the longest query, every byte of it percent-encoded, and some parameters.
