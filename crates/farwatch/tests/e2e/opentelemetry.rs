@@ -79,10 +79,7 @@ async fn check_cumulative(server: &Farwatch, service: &str, end: f64) {
         value(server, end, &format!("orders_total{{job=\"{service}\",shop=\"b\"}}")).await,
         2.0 * ORDERS
     );
-    assert_eq!(
-        value(server, end, &format!("bytes_read_bytes_total{{job=\"{service}\"}}")).await,
-        10.0 * ORDERS
-    );
+    assert_eq!(value(server, end, &format!("read_bytes_total{{job=\"{service}\"}}")).await, 10.0 * ORDERS);
     let latency = |suffix: &str| format!("latency_seconds_{suffix}");
     let bucket = |le: &str| format!("{}{{job=\"{service}\",le=\"{le}\"}}", latency("bucket"));
     assert_eq!(value(server, end, &bucket("0.1")).await, 5.0);
@@ -96,7 +93,8 @@ async fn check_cumulative(server: &Farwatch, service: &str, end: f64) {
     assert_eq!(value(server, end, &format!("histogram_count(size_bytes{job})")).await, 10.0);
     assert_eq!(value(server, end, &format!("histogram_sum(size_bytes{job})")).await, 5_000.0 + ORDERS);
     let median = value(server, end, &format!("histogram_quantile(0.99, size_bytes{job})")).await;
-    assert!((990.0..1_010.0).contains(&median), "{median}");
+    // As exact as the SDK's 160 buckets are over this range.
+    assert!((955.0..1_045.0).contains(&median), "{median}");
 }
 
 /// With delta temporality every point is an increase of its own: increases and rates are exact sums, from the first point on.
@@ -107,7 +105,7 @@ async fn check_delta(server: &Farwatch, service: &str, end: f64) {
     assert_eq!(value(server, end, &format!("rate({orders}[5m])")).await, ORDERS / 300.0);
     let by_service = format!("sum by (job) (increase(orders_total{{job=\"{service}\"}}[10m]))");
     assert_eq!(value(server, end, &by_service).await, 3.0 * ORDERS);
-    let read = format!("increase(bytes_read_bytes_total{{job=\"{service}\"}}[1h])");
+    let read = format!("increase(read_bytes_total{{job=\"{service}\"}}[1h])");
     assert_eq!(value(server, end, &read).await, 10.0 * ORDERS);
     let bucket = format!("increase(latency_seconds_bucket{{job=\"{service}\",le=\"0.5\"}}[1h])");
     assert_eq!(value(server, end, &bucket).await, 5.0 + ORDERS);

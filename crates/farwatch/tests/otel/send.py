@@ -43,6 +43,8 @@ exporter = OTLPMetricExporter(preferred_temporality=preferred, **arguments)
 reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
 provider = MeterProvider(
     metric_readers=[reader],
+    # A last export at exit would add to what is checked.
+    shutdown_on_exit=False,
     resource=Resource.create({"service.name": service, "service.instance.id": "one", "cloud.region": "north-1"}),
     views=[View(instrument_name="size", aggregation=ExponentialBucketHistogramAggregation())],
 )
@@ -56,7 +58,7 @@ latency = meter.create_histogram(
 )
 size = meter.create_histogram("size", unit="By", description="Size of an answer.")
 temperature = meter.create_gauge("temperature", unit="Cel", description="How warm it is.")
-meter.create_observable_counter("bytes.read", [lambda _: [Observation(state["observed"])]], unit="By")
+meter.create_observable_counter("read", [lambda _: [Observation(state["observed"])]], unit="By")
 meter.create_observable_gauge("fill", [lambda _: [Observation(0.25)]], unit="1")
 meter.create_observable_up_down_counter("open", [lambda _: [Observation(state["observed"] // 2)]])
 
@@ -78,5 +80,4 @@ for count in rounds:
     # Points of one series need different times, and those are in milliseconds.
     time.sleep(0.02)
 end = time.time()
-# Nothing more is to be sent: a last export of delta metrics would add to what was recorded.
 print(json.dumps({"begin": begin, "end": end, "rounds": rounds}))

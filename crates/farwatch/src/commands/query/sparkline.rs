@@ -22,6 +22,9 @@ pub(super) fn matrix(rows: &[Range], columns: usize, out: &mut dyn Write) -> io:
     let times = || rows.iter().flat_map(|row| row.values.iter().map(|(at, _)| *at));
     let first = times().fold(f64::INFINITY, f64::min);
     let last = times().fold(f64::NEG_INFINITY, f64::max);
+    // A cell a point where there is room, so that only missing points leave gaps.
+    let most = rows.iter().map(|row| row.values.len()).max().unwrap_or(0);
+    let width = points(columns).min(most.max(1));
     for row in rows {
         writeln!(out, "{}", row.metric.text())?;
         if let Some((_, histogram)) = row.histograms.last() {
@@ -35,7 +38,7 @@ pub(super) fn matrix(rows: &[Range], columns: usize, out: &mut dyn Write) -> io:
         let finite = || values.iter().map(|(_, value)| *value).filter(|value| value.is_finite());
         let low = finite().fold(f64::INFINITY, f64::min);
         let high = finite().fold(f64::NEG_INFINITY, f64::max);
-        let curve = curve(&values, (first, last), (low, high), points(columns));
+        let curve = curve(&values, (first, last), (low, high), width);
         let latest = row.values.last().map_or("", |(_, text)| text);
         writeln!(out, "  {curve}  min {} max {} last {latest}", short(low), short(high))?;
     }
