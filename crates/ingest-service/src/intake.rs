@@ -236,3 +236,6 @@ impl SeriesIntake<'_> {
         Refused
     }
 }
+
+#[cfg(test)]
+mod tests;
