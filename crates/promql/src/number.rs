@@ -1,12 +1,10 @@
 //! Floats as Go writes them, since texts of queries, labels and messages hold them.
 
-/// As `%v`: the shortest decimal that reads back, with an exponent below 1e-4 and from 1e21.
-pub(crate) fn shortest(value: f64) -> String {
-    general(value, 21)
-}
+/// Go writes numbers with an exponent from this one on when it may choose the shortest form.
+const SHORTEST_EXPONENT_FROM: i32 = 6;
 
-/// As `%g`: as [`shortest`], but for the shortest form's usual bound of the exponent (21), which `%v` has, too.
-fn general(value: f64, exponent_from: i32) -> String {
+/// As `%v` and `%g`: the shortest decimal that reads back, with an exponent where the number is very small or large.
+pub(crate) fn shortest(value: f64) -> String {
     if let Some(text) = special(value) {
         return text.to_owned();
     }
@@ -16,7 +14,7 @@ fn general(value: f64, exponent_from: i32) -> String {
     let scientific = format!("{value:e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..exponent_from).contains(&exponent) {
+    if (-4..SHORTEST_EXPONENT_FROM).contains(&exponent) {
         return plain(value);
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -87,7 +85,8 @@ mod tests {
         for (value, text) in [
             (1.0, "1"),
             (0.5, "0.5"),
-            (1e20, "100000000000000000000"),
+            (123_456.5, "123456.5"),
+            (1_234_567.0, "1.234567e+06"),
             (1e21, "1e+21"),
             (1e-4, "0.0001"),
             (1.5e-5, "1.5e-05"),

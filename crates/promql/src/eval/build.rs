@@ -119,15 +119,15 @@ impl<'e> Evaluation<'e> {
                 };
                 matched(self, lhs, rhs, operation)
             }
-            PlanKind::Aggregate { op, expr, param, grouping, without } => {
+            PlanKind::Aggregate { op, expr, param, grouping, without, positions } => {
                 let mut aggregation = Aggregation {
                     op: *op,
                     grouping,
                     without: *without,
                     param: None,
                     grid,
-                    expr_position: expr.position,
-                    param_position: param.as_ref().map_or(0, |param| param.position),
+                    expr_position: positions[0],
+                    param_position: positions[1],
                     position: node.position,
                 };
                 if *op == AggregateOp::CountValues {
@@ -168,18 +168,18 @@ impl<'e> Evaluation<'e> {
                 self.absent(&*presence, labels, steps)
             }
             PlanKind::Absent { arg, labels } => self.absent(&*self.vector(arg)?, labels, steps),
-            PlanKind::HistogramQuantile { quantile, arg } => {
+            PlanKind::HistogramQuantile { quantile, arg, positions } => {
                 let quantiles = self.scalar(quantile)?;
-                self.check_quantiles(&quantiles, steps, quantile.position);
+                self.check_quantiles(&quantiles, steps, positions.0);
                 let inner = self.vector(arg)?;
-                let positions = (quantile.position, arg.position);
-                let operator = self.histogram_function(Question::Quantile(quantiles), inner, grid, positions);
+                let operator =
+                    self.histogram_function(Question::Quantile(quantiles), inner, grid, *positions);
                 self.checked(operator, grid, Overlap::PerStep)
             }
-            PlanKind::HistogramFraction { lower, upper, arg } => {
+            PlanKind::HistogramFraction { lower, upper, arg, positions } => {
                 let question = Question::Fraction { lower: self.scalar(lower)?, upper: self.scalar(upper)? };
                 let inner = self.vector(arg)?;
-                let operator = self.histogram_function(question, inner, grid, (lower.position, arg.position));
+                let operator = self.histogram_function(question, inner, grid, *positions);
                 self.checked(operator, grid, Overlap::PerStep)
             }
             PlanKind::Relabel { function, arg } => {

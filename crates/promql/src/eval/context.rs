@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use telemetry::Labels;
-
 use super::column::Column;
 use super::memory::Memory;
 use super::notes::{Note, Notes};
@@ -219,9 +217,4 @@ impl<'w> Worker<'w> {
     pub(super) fn give_samples(&mut self, samples: SeriesSamples) {
         self.samples.push(samples);
     }
-}
-
-/// The labels with which a message names a series.
-pub(crate) fn metric_name(labels: &Labels) -> &str {
-    labels.metric_name().unwrap_or("")
 }

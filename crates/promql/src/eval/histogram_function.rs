@@ -170,7 +170,8 @@ impl<'e> HistogramFunction<'e> {
             let histogram = native.and_then(|column| column.histogram(step));
             match (buckets.is_empty(), histogram) {
                 (false, Some(_)) => {
-                    let note = Note::MixedClassicNativeHistograms { metric: native_metric };
+                    let metric = member.native.map_or("", |series| self.inner.series()[series].metric_name());
+                    let note = Note::MixedClassicNativeHistograms { metric };
                     worker.evaluation.note(note, self.vector_position);
                 }
                 (true, Some(histogram)) => {
@@ -218,7 +219,7 @@ impl VectorOperator for HistogramFunction<'_> {
             };
             if column.floats.iter().any(|value| !is_absent(*value)) {
                 let label = self.inner.series()[series].get(BUCKET_LABEL).unwrap_or("");
-                let metric = self.metric_name(Some(series));
+                let metric = self.inner.series()[series].metric_name();
                 worker.evaluation.note(Note::BadBucketLabel { label, metric }, self.vector_position);
             }
             worker.give_column(other_scratch);

@@ -172,7 +172,6 @@ impl Map<'_> {
             if is_absent(*value) || max < min {
                 continue;
             }
-            // As in Go, and unlike Rust's `max` and `min`, NaN wins.
             out.floats[step] = go_max(min, go_min(max, *value));
         }
     }
@@ -254,12 +253,20 @@ impl Map<'_> {
     }
 }
 
+/// As Go's `math.Max`: infinity before NaN before numbers.
 fn go_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
 }
 
+/// As Go's `math.Min`.
 fn go_min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
+    -go_max(-a, -b)
 }
 
 /// `-vector`.

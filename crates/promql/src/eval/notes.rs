@@ -71,10 +71,10 @@ impl Note<'_> {
             ),
             Self::BadBucketLabel { label, metric } => {
                 let text = format!(
-                    "bucket label \"le\" is missing or has a malformed value of {}",
+                    "bucket label \"le\" is missing or has a malformed value of {} for metric name",
                     crate::quote(label)
                 );
-                (Warning, named(&text, metric))
+                (Warning, quoted(&text, metric))
             }
             Self::MixedFloatsHistograms { metric } => {
                 (Warning, quoted("encountered a mix of histograms and floats for metric name", metric))

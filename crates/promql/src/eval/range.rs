@@ -5,7 +5,7 @@ use std::sync::Arc;
 use telemetry::{CounterResetHint, Histogram};
 
 use super::column::{Column, is_absent};
-use super::context::{Evaluation, Worker, metric_name};
+use super::context::{Evaluation, Worker};
 use super::operator::{Operator, VectorOperator, with_column};
 use super::scalar::ScalarValues;
 use super::selector::Selected;
@@ -249,7 +249,7 @@ impl VectorOperator for RangeVector<'_> {
         let mut samples = worker.take_samples();
         self.input.read(index, worker, &mut samples)?;
         if !samples.is_empty() {
-            let labels = self.input.ids()[index].raw_labels();
+            let id = &self.input.ids()[index];
             let call = Call {
                 function: self.function,
                 samples: &samples,
@@ -257,8 +257,8 @@ impl VectorOperator for RangeVector<'_> {
                 grid: self.grid,
                 range_ms: self.range_ms,
                 reference: self.reference,
-                metric: metric_name(labels),
-                is_delta_series: labels.get(TEMPORALITY.0) == Some(TEMPORALITY.1),
+                metric: id.metric_name(),
+                is_delta_series: id.get(TEMPORALITY.0) == Some(TEMPORALITY.1),
                 position: self.position,
                 worker,
             };

@@ -189,17 +189,11 @@ pub(crate) fn copy_to_schema(histogram: &Histogram, schema: i8) -> Histogram {
 /// Multiplies all counts and the sum.
 pub(crate) fn scale(histogram: &mut Histogram, factor: f64) {
     rescale(histogram, |value| value * factor);
-    if factor < 0.0 {
-        histogram.counter_reset_hint = CounterResetHint::Gauge;
-    }
 }
 
 /// Divides all counts and the sum; nothing is left of the buckets when dividing by 0.
 pub(crate) fn divide(histogram: &mut Histogram, divisor: f64) {
     rescale(histogram, |value| value / divisor);
-    if divisor < 0.0 {
-        histogram.counter_reset_hint = CounterResetHint::Gauge;
-    }
     if divisor == 0.0 {
         histogram.positive_spans.clear();
         histogram.positive_buckets.clear();

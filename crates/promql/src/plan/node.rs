@@ -161,6 +161,8 @@ pub(crate) enum PlanKind {
         /// Sorted.
         grouping: Vec<String>,
         without: bool,
+        /// Where the expression and the parameter stand.
+        positions: [u32; 2],
     },
     Range {
         function: RangeFunction,
@@ -180,11 +182,15 @@ pub(crate) enum PlanKind {
     HistogramQuantile {
         quantile: Arc<PlanNode>,
         arg: Arc<PlanNode>,
+        /// Where both stand.
+        positions: (u32, u32),
     },
     HistogramFraction {
         lower: Arc<PlanNode>,
         upper: Arc<PlanNode>,
         arg: Arc<PlanNode>,
+        /// Where the first and the last stand.
+        positions: (u32, u32),
     },
     Relabel {
         function: LabelFunction,

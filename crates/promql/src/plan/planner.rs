@@ -260,7 +260,10 @@ impl<'a> Planner<'a> {
         grouping.sort_unstable();
         grouping.dedup();
         let expr = self.node(&aggregate.expr, grid)?;
-        Ok(PlanKind::Aggregate { op, expr, param, grouping, without: aggregate.without })
+        let param_position = aggregate.param.as_ref().map_or(0, start_of);
+        // Here parentheses count, unlike around arguments of functions.
+        let positions = [aggregate.expr.span.start, param_position];
+        Ok(PlanKind::Aggregate { op, expr, param, grouping, without: aggregate.without, positions })
     }
 
     fn call(&mut self, function: &Function, args: &[Node], span: Span, grid: Grid) -> Result<PlanKind> {
@@ -295,12 +298,17 @@ impl<'a> Planner<'a> {
                 labels: labels_of_absent(&args[0]),
                 source: self.range_source(&args[0], grid)?,
             },
-            "histogram_quantile" => {
-                PlanKind::HistogramQuantile { quantile: arg(self, 0)?, arg: arg(self, 1)? }
-            }
-            "histogram_fraction" => {
-                PlanKind::HistogramFraction { lower: arg(self, 0)?, upper: arg(self, 1)?, arg: arg(self, 2)? }
-            }
+            "histogram_quantile" => PlanKind::HistogramQuantile {
+                quantile: arg(self, 0)?,
+                arg: arg(self, 1)?,
+                positions: (start_of(&args[0]), start_of(&args[1])),
+            },
+            "histogram_fraction" => PlanKind::HistogramFraction {
+                lower: arg(self, 0)?,
+                upper: arg(self, 1)?,
+                arg: arg(self, 2)?,
+                positions: (start_of(&args[0]), start_of(&args[2])),
+            },
             "sort" => PlanKind::Sort { arg: arg(self, 0)?, descending: false },
             "sort_desc" => PlanKind::Sort { arg: arg(self, 0)?, descending: true },
             "sort_by_label" | "sort_by_label_desc" => PlanKind::SortByLabel {
@@ -343,7 +351,11 @@ impl<'a> Planner<'a> {
                 params.push(self.node(arg, grid)?);
             }
         }
-        let first_arg = args.first().map_or(0, |arg| arg.unwrap_parens().span.start);
+        // Prometheus forgets where a subquery stands when it becomes a range.
+        let first_arg = match args.first().map(Node::unwrap_parens) {
+            Some(Node { kind: NodeKind::Subquery(_), .. }) | None => 0,
+            Some(arg) => arg.span.start,
+        };
         match source {
             Some(source) => Ok(PlanKind::Range { function, source, params, first_arg }),
             None => Err(self.problem(Span::default(), "a range vector is needed here")),
@@ -390,6 +402,11 @@ impl<'a> Planner<'a> {
         let selection = self.select(&selected, grid, reference, lookback_ms, 0);
         Ok(PlanKind::Info(InfoPlan { arg, selection, lookback_ms, data_matchers, name_matchers }))
     }
+}
+
+/// Where a node stands in the text, parentheses around it left out.
+fn start_of(node: &Node) -> u32 {
+    node.unwrap_parens().span.start
 }
 
 /// The labels of what `absent` answers: those that the selector fixes to one value.

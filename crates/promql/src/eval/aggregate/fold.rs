@@ -133,7 +133,10 @@ impl Fold for Variance {
         note_ignored(column, if self.root { "stddev" } else { "stdvar" }, self.position, worker);
         for (moments, value) in self.moments.iter_mut().zip(&column.floats) {
             if !is_absent(*value) {
-                Self::take(moments, Moments::of(*value));
+                match moments {
+                    Some(moments) => moments.push(*value),
+                    None => *moments = Some(Moments::of(*value)),
+                }
             }
         }
     }

@@ -72,20 +72,14 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
     if lower >= upper {
         return 0.0;
     }
+    // As in Prometheus, the lowest bucket reaches down to -Inf, so that nothing is known of what lies within it.
     let rank_of = |value: f64| -> f64 {
         let (mut start, mut below) = (f64::NEG_INFINITY, 0.0);
-        for (index, bucket) in buckets.iter().enumerate() {
-            if index == 0 && bucket.upper_bound > 0.0 {
-                start = 0.0;
-            }
+        for bucket in buckets.iter() {
             if start >= value {
                 return below;
             }
             if bucket.upper_bound > value {
-                if start.is_infinite() || bucket.upper_bound.is_infinite() {
-                    // Nothing is known of how observations lie in an open bucket.
-                    return below;
-                }
                 return below + (bucket.count - below) * (value - start) / (bucket.upper_bound - start);
             }
             start = bucket.upper_bound;
@@ -93,7 +87,8 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
         }
         observations
     };
-    (rank_of(upper).min(observations) - rank_of(lower).min(observations)) / observations
+    let within = |rank: f64| if rank > observations { observations } else { rank };
+    (within(rank_of(upper)) - within(rank_of(lower))) / observations
 }
 
 /// Adds up buckets with equal bounds.

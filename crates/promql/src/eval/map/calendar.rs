@@ -9,12 +9,13 @@ pub(super) struct Date {
     pub(super) day: f64,
 }
 
-const SECONDS_PER_DAY: i64 = 86_400;
+const SECONDS_PER_DAY: i128 = 86_400;
 
-/// Whole seconds, cut off towards zero; what does not fit is cut off there, too.
-fn seconds(timestamp: f64) -> i64 {
-    // Days times 4 must not overflow in the algorithm.
-    (timestamp as i64).clamp(i64::MIN / 8, i64::MAX / 8)
+/// Whole seconds, cut off towards zero. What a 64-bit number cannot hold, NaN among it, counts as 2^63, which is what
+/// Prometheus makes of it on common processors.
+fn seconds(timestamp: f64) -> i128 {
+    let fits = timestamp > i64::MIN as f64 && timestamp < i64::MAX as f64;
+    if fits { timestamp as i128 } else { 1 << 63 }
 }
 
 pub(super) fn hour(timestamp: f64) -> f64 {
@@ -43,7 +44,7 @@ impl Date {
         let shifted_month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
         let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let year = year_of_era + era * 400 + i128::from(month <= 2);
         Self { year: year as f64, month: month as f64, day: day as f64 }
     }
 

@@ -12,6 +12,9 @@ use crate::eval::notes::Note;
 /// Endings of names that counters have.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
+/// So many resets are added up anew for each window.
+const FEW_RESETS: usize = 16;
+
 /// A window's first and last sample, for extrapolation.
 pub(super) struct Sampled {
     pub(super) first_ms: i64,
@@ -71,7 +74,11 @@ impl Call<'_> {
                         while first_reset < resets_end && resets[first_reset].0 <= first {
                             first_reset += 1;
                         }
-                        if let Some(sum) = lost.fold(first_reset..resets_end, |index| resets[index].1) {
+                        let within = first_reset..resets_end;
+                        if within.len() <= FEW_RESETS {
+                            // In the order of time, as Prometheus adds them.
+                            resets[within].iter().for_each(|(_, before)| increase += before);
+                        } else if let Some(sum) = lost.fold(within, |index| resets[index].1) {
                             increase += sum;
                         }
                     }

@@ -115,10 +115,14 @@ impl Call<'_> {
     pub(super) fn variances(&self, out: &mut Column) {
         let values = &self.samples.values;
         let root = self.function == RangeFunction::StddevOverTime;
+        // Variances do not depend on where 0 is; near the values, differences keep their digits.
+        let finite = values.iter().copied().filter(|value| value.is_finite());
+        let origin = finite.min_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
         let mut sliding = Sliding::new(Moments::merge);
         for window in self.windows() {
             if self.floats_only(&window, 1)
-                && let Some(moments) = sliding.fold(window.floats, |index| Moments::of(values[index]))
+                && let Some(moments) =
+                    sliding.fold(window.floats, |index| Moments::of(values[index] - origin))
             {
                 let variance = moments.variance();
                 out.floats[window.step] = if root { variance.sqrt() } else { variance };
@@ -205,6 +209,14 @@ impl Moments {
             mean: self.mean + delta * (other.count / count),
             squares: self.squares + other.squares + delta * delta * (self.count * other.count / count),
         }
+    }
+
+    /// Takes in one value (Welford's algorithm).
+    pub(crate) fn push(&mut self, value: f64) {
+        self.count += 1.0;
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
     }
 
     pub(crate) fn variance(self) -> f64 {
