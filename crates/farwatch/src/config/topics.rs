@@ -1,9 +1,11 @@
 //! The settings themselves, topic by topic.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use telemetry::TenantId;
+use wire::otlp::Promotion;
 
 use super::setting::topic;
 use super::value::{Bound, ListenAddress, SettingValue};
@@ -54,6 +56,9 @@ topic! {
         /// How long a write waits for others to share its upload. Longer saves requests to the object store, shorter
         /// acknowledges sooner.
         linger: Duration = "20ms", "DURATION";
+        /// OpenTelemetry resource attributes that become labels of every series of their resource, separated by commas, such
+        /// as `deployment.environment.name,cloud.region`; `*` for all of them. They are in `target_info` in any case.
+        otlp_promote_attributes: Promotion = "", "NAMES";
     }
 }
 
@@ -124,6 +129,15 @@ impl SettingValue for Roles {
     }
 }
 
+impl SettingValue for Promotion {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::AllExcept(BTreeSet::new()));
+        }
+        Ok(Self::Only(Vec::<String>::parse(text)?.into_iter().collect()))
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -156,6 +170,14 @@ mod tests {
         for bad in ["b", "file://", "s3://", "s3:///p", "gs://b"] {
             assert!(BucketAddress::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn reads_attributes_to_promote() {
+        assert_eq!(Promotion::parse(""), Ok(Promotion::default()));
+        assert_eq!(Promotion::parse("*"), Ok(Promotion::AllExcept(BTreeSet::new())));
+        let two = BTreeSet::from(["a.b".to_owned(), "c".to_owned()]);
+        assert_eq!(Promotion::parse("c, a.b"), Ok(Promotion::Only(two)));
     }
 
     #[test]

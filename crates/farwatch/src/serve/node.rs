@@ -16,6 +16,7 @@ use segment_store::{
 use tenancy::Access;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use wire::otlp::MetricOptions;
 
 use super::directory::{self, FirstKey, SetupParts};
 use super::limits::FLUSH_TIME;
@@ -183,6 +184,10 @@ fn ingest_settings(config: &Config) -> IngestSettings {
         out_of_order_window: match config.ingest.out_of_order_window {
             Bound::Within(window) => Some(window),
             Bound::Unlimited => None,
+        },
+        otlp: MetricOptions {
+            promotion: config.ingest.otlp_promote_attributes.clone(),
+            ..MetricOptions::default()
         },
         ..IngestSettings::default()
     }

@@ -8,6 +8,7 @@ mod bad_input;
 mod command_line;
 mod crash;
 mod first_start;
+mod object_store;
 mod opentelemetry;
 mod prometheus;
 mod routes;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::promapi::{Answer, ask};
 use crate::harness::tools::{python, root};
-use crate::harness::{Farwatch, eventually};
+use crate::harness::{Farwatch, Options, eventually};
 
 /// Python and the SDK take a while to load on a busy machine.
 const SEND: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ async fn value(server: &Farwatch, at: f64, text: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_metric_arrives_with_both_temporalities_over_both_transports() {
-    let server = Farwatch::start().await;
+    let server = Farwatch::start_with(Options::with(&["--otlp-promote-attributes", "cloud.region"])).await;
     for protocol in ["http", "grpc"] {
         for temporality in ["cumulative", "delta"] {
             let service = format!("{protocol}-{temporality}");
@@ -69,6 +69,11 @@ async fn check_common(server: &Farwatch, service: &str, end: f64) {
     let labels = target.keys().next().unwrap_or_else(|| panic!("no target_info"));
     assert_eq!(labels["cloud_region"], "north-1");
     assert_eq!(labels["telemetry_sdk_language"], "python");
+    // The attribute that the server was told to promote, and no other.
+    let region = query(server, end, &format!("temperature_celsius{job}")).await;
+    let labels = region.keys().next().unwrap();
+    assert_eq!(labels["cloud_region"], "north-1");
+    assert!(!labels.contains_key("telemetry_sdk_language"), "{labels:?}");
     // All samples of the gauge, not just the last: five exports.
     assert_eq!(value(server, end, &format!("count_over_time(temperature_celsius{job}[1h])")).await, 5.0);
 }

@@ -25,11 +25,13 @@ pub(crate) struct Options {
     pub(crate) port: u16,
     /// More flags.
     pub(crate) flags: Vec<String>,
+    /// More variables of the environment.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl Options {
     pub(crate) fn with(flags: &[&str]) -> Self {
-        Self { port: 0, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() }
+        Self { flags: flags.iter().map(|flag| (*flag).to_owned()).collect(), ..Self::default() }
     }
 }
 
@@ -145,6 +147,7 @@ async fn spawn(directory: &Path, options: &Options, output: &Arc<Mutex<String>>)
         .arg(directory.join("key"))
         .args(&options.flags)
         .env_remove("FARWATCH_CONFIG")
+        .envs(options.variables.iter().map(|(name, value)| (*name, value.as_str())))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
