@@ -23,7 +23,7 @@ fn read_all(object: &[u8]) -> Result<MetricBatch, FormatError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn cut_segments_are_refused(batch in batch(5)) {

@@ -13,9 +13,6 @@ const SAMPLES_FOR_OWN_RUN: usize = 24;
 /// Of so many values one may be an exception that needs all its bits, or the run is kept as doubles.
 const VALUES_PER_EXCEPTION: usize = 8;
 
-/// Columns by size of residuals, in bits each.
-const BITS_PER_COLUMN: u64 = 2;
-
 struct Writer {
     effort: Effort,
     runs: u64,
@@ -185,9 +182,9 @@ impl Writer {
                 (previous, step) = (value, new_step);
             }
         });
-        let (first_prediction, first_column) = firsts.choose(2);
+        let (first_prediction, first_column) = firsts.choose(2, self.effort);
         self.heads.push((first_prediction as u8) << PREDICTION_SHIFT | first_column as u8);
-        let chosen = (others.count > 0).then(|| others.choose(3));
+        let chosen = (others.count > 0).then(|| others.choose(3, self.effort));
         if let Some((prediction, column)) = chosen {
             self.heads.push((prediction as u8) << PREDICTION_SHIFT | column as u8);
         }
@@ -270,7 +267,7 @@ impl Sizes {
     }
 
     /// The best of the first `predictions`, and the column for its residuals.
-    fn choose(&self, predictions: usize) -> (Prediction, usize) {
+    fn choose(&self, predictions: usize, effort: Effort) -> (Prediction, usize) {
         let all = [Prediction::Base, Prediction::Previous, Prediction::Trend];
         let (prediction, bits) = all
             .into_iter()
@@ -281,7 +278,12 @@ impl Sizes {
         if bits == 0 {
             return (prediction, 0);
         }
-        let column = 1 + (bits / self.count.max(1)) / BITS_PER_COLUMN;
+        // Finer columns fit better, but only long ones pay for their tables of bins.
+        let bits_per_column = match effort {
+            Effort::Fresh => 2,
+            Effort::Compacted => 1,
+        };
+        let column = 1 + (bits / self.count.max(1)) / bits_per_column;
         (prediction, (column as usize).min(COLUMNS - 1))
     }
 }
