@@ -35,6 +35,10 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         self.root.value_type()
     }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.root.depth()
+    }
 }
 
 impl fmt::Display for Expr {
@@ -553,6 +557,11 @@ impl Node {
             NodeKind::Binary(binary) => vec![&binary.lhs, &binary.rhs],
             NodeKind::Unary { expr, .. } | NodeKind::Paren(expr) => vec![expr],
         }
+    }
+
+    /// How many levels the tree has.
+    pub(crate) fn depth(&self) -> usize {
+        1 + self.children().into_iter().map(Self::depth).max().unwrap_or(0)
     }
 
     /// The node without parentheses around it.

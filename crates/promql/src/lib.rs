@@ -19,6 +19,7 @@ mod parser;
 mod plan;
 mod printer;
 mod source;
+mod stack;
 
 pub use ast::Expr;
 pub use error::{EvalError, ParseError, PlanError};
@@ -74,7 +75,9 @@ pub fn evaluate(
     source: &dyn SeriesSource,
     options: &EvalOptions<'_>,
 ) -> Result<QueryOutput, EvalError> {
-    eval::evaluate(plan, source, options)
+    stack::with_room(plan.depth, || eval::evaluate(plan, source, options)).unwrap_or_else(|_| {
+        Err(EvalError::Execution("there is no thread for so deep an expression now".to_owned()))
+    })
 }
 
 /// A text as a double-quoted PromQL string.

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::ast::ValueType;
-use crate::{Expr, Limits, PlanError, Selection};
+use crate::{Expr, Limits, PlanError, Selection, stack};
 
 /// The times at which a query is evaluated: `start_ms`, `start_ms + step_ms`, … up to `end_ms`, both inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +82,7 @@ pub struct Plan {
     pub(crate) root: Arc<PlanNode>,
     pub(crate) window: Window,
     pub(crate) text: Arc<str>,
+    pub(crate) depth: usize,
     selections: Vec<Selection>,
 }
 
@@ -106,9 +107,16 @@ pub fn plan(expr: &Expr, window: Window, options: &EvalOptions<'_>) -> Result<Pl
             crate::quote(value_type.documented())
         )));
     }
-    let mut planner = Planner::new(options, window, expr.text());
-    let root = planner.root(expr.root(), grid)?;
-    Ok(Plan { root, window, text: expr.text().into(), selections: planner.into_selections() })
+    let depth = expr.depth();
+    let planned = stack::with_room(depth, || {
+        let mut planner = Planner::new(options, window, expr.text());
+        let root = planner.root(expr.root(), grid)?;
+        Ok((root, planner.into_selections()))
+    });
+    let no_thread =
+        |_| Err(PlanError::Request("there is no thread for so deep an expression now".to_owned()));
+    let (root, selections) = planned.unwrap_or_else(no_thread)?;
+    Ok(Plan { root, window, text: expr.text().into(), depth, selections })
 }
 
 mod duration;

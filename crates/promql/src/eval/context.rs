@@ -7,7 +7,9 @@ use super::memory::Memory;
 use super::notes::{Note, Notes};
 use super::operator::SharedNodes;
 use crate::output::{QueryOutput, QueryStats, Value};
-use crate::{EvalError, EvalOptions, LimitExceeded, Limits, Plan, Selection, SeriesSamples, SeriesSource};
+use crate::{
+    EvalError, EvalOptions, LimitExceeded, Limits, Plan, Selection, SeriesSamples, SeriesSource, stack,
+};
 
 /// Work (series times steps, roughly) below which threads cost more than they bring.
 const MIN_PARALLEL_WORK: usize = 200_000;
@@ -26,6 +28,8 @@ pub(crate) struct Evaluation<'e> {
     pub(super) notes: Notes,
     pub(super) shared: SharedNodes<'e>,
     threads: usize,
+    /// The stack of helping threads, in bytes.
+    stack_bytes: usize,
     cancelled: &'e (dyn Fn() -> bool + Sync),
     series: AtomicU64,
     samples: AtomicU64,
@@ -42,6 +46,7 @@ impl<'e> Evaluation<'e> {
             notes: Notes::default(),
             shared: SharedNodes::default(),
             threads: options.threads.get(),
+            stack_bytes: if plan.depth > stack::SHALLOW_DEPTH { stack::DEEP_STACK_BYTES } else { 2 << 20 },
             cancelled: options.cancelled,
             series: AtomicU64::new(0),
             samples: AtomicU64::new(0),
@@ -141,7 +146,12 @@ impl<'e> Evaluation<'e> {
             Ok(results)
         };
         let outcomes: Vec<Outcome<T>> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (1..wanted).map(|_| scope.spawn(work)).collect();
+            // Fewer helpers than wanted do as well.
+            let helpers: Vec<_> = (1..wanted)
+                .map_while(|_| {
+                    std::thread::Builder::new().stack_size(self.stack_bytes).spawn_scoped(scope, work).ok()
+                })
+                .collect();
             let own = work();
             let joined = helpers.into_iter().map(|helper| match helper.join() {
                 Ok(outcome) => outcome,

@@ -12,7 +12,7 @@ use telemetry::Labels;
 use super::{changes_metric, of_points, zip_columns};
 use crate::EvalError;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
-use crate::eval::column::Column;
+use crate::eval::column::{Column, Point};
 use crate::eval::context::{Evaluation, Worker};
 use crate::eval::key_map::{KeyMap, write_pairs};
 use crate::eval::merge::same_labels;
@@ -49,19 +49,11 @@ enum ResultColumn {
     Computed(Column),
 }
 
+/// Series with the same match signature.
 #[derive(Default)]
 struct Group {
     many: Vec<usize>,
     one: Vec<usize>,
-    /// Results that series of the group contribute to.
-    results: Vec<usize>,
-    entangled: bool,
-}
-
-#[derive(Default)]
-struct Candidate {
-    pairs: Vec<(usize, usize)>,
-    groups: Vec<usize>,
 }
 
 /// `lhs op rhs`.
@@ -71,8 +63,7 @@ pub(crate) fn matched<'e>(
     rhs: Operator<'e>,
     operation: Operation,
 ) -> Result<Operator<'e>, EvalError> {
-    let swapped = operation.matching.cardinality == Cardinality::OneToMany;
-    let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+    let (many, one) = if operation.swapped() { (rhs, lhs) } else { (lhs, rhs) };
     let mut names = operation.matching.labels.clone();
     names.sort_unstable();
     let subset = LabelSubset { names: &names, only: operation.matching.on };
@@ -85,75 +76,53 @@ pub(crate) fn matched<'e>(
         }
         groups[number].one.push(index);
     }
-    let mut series: Vec<SeriesId> = Vec::new();
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let mut known_results = KeyMap::default();
+    let mut group_of: Vec<Option<usize>> = Vec::with_capacity(many.series().len());
     for (index, id) in many.series().iter().enumerate() {
-        let Some(number) = signatures.find(|key| write_pairs(subset.pairs(id), key)) else { continue };
-        groups[number].many.push(index);
-        for &partner in &groups[number].one.clone() {
-            let result = operation.result_id(id, &one.series()[partner], evaluation.delayed_name_removal);
-            let (at, new) = known_results
-                .number(|key| key.extend_from_slice(result.raw_labels().as_canonical().as_bytes()));
-            if new {
-                evaluation.memory.hold(result.raw_labels().memory_bytes() + 64)?;
-                series.push(result);
-                candidates.push(Candidate::default());
-            }
-            candidates[at].pairs.push((index, partner));
-            candidates[at].groups.push(number);
-            groups[number].results.push(at);
+        let number = signatures.find(|key| write_pairs(subset.pairs(id), key));
+        if let Some(number) = number {
+            groups[number].many.push(index);
         }
-        evaluation.count_pairs(series.len())?;
+        group_of.push(number);
     }
-    let one_to_one = operation.matching.cardinality == Cardinality::OneToOne;
-    for group in &mut groups {
-        group.entangled = group.one.len() > 1
-            || (one_to_one && group.many.len() > 1)
-            || group.results.iter().any(|result| candidates[*result].pairs.len() > 1);
-    }
-    let mut results: Vec<ResultColumn> = candidates
-        .iter()
-        .map(|candidate| {
-            if candidate.groups.iter().any(|group| groups[*group].entangled) {
-                ResultColumn::Computed(Column::absent(operation.grid.count))
-            } else {
-                let (many, one) = candidate.pairs[0];
-                ResultColumn::Pair { many, one }
-            }
-        })
-        .collect();
-    let mut entangled = Entangled {
+    let mut results = Results {
         evaluation,
         operation: &operation,
         many: &*many,
         one: &*one,
-        candidates: &candidates,
+        series: Vec::new(),
+        columns: Vec::new(),
+        groups: Vec::new(),
+        known: KeyMap::default(),
         many_present: None,
     };
-    for group in groups.iter().filter(|group| group.entangled) {
-        evaluation.check_cancelled()?;
-        entangled.compute(group, &mut results)?;
+    let one_to_one = operation.matching.cardinality == Cardinality::OneToOne;
+    let entangled = |group: &Group| group.one.len() > 1 || (one_to_one && group.many.len() > 1);
+    for (index, number) in group_of.into_iter().enumerate() {
+        if let Some(number) = number.filter(|number| !entangled(&groups[*number])) {
+            results.add_pair(index, groups[number].one[0], number)?;
+        }
     }
-    let kept = keep_needed_often(evaluation, &*one, &groups, operation.grid)?;
-    Ok(Arc::new(Matched { operation, many, one, kept, series, results }))
+    for (number, group) in groups.iter().enumerate().filter(|(_, group)| entangled(group)) {
+        evaluation.check_cancelled()?;
+        results.compute(number, group)?;
+    }
+    let Results { series, columns, .. } = results;
+    let simple = groups.iter().filter(|group| !entangled(group));
+    let kept = keep_needed_often(evaluation, &*one, simple, operation.grid)?;
+    Ok(Arc::new(Matched { operation, many, one, kept, series, results: columns }))
 }
 
 /// Columns of the "one" side that several results need, unless they are stored anyway.
-fn keep_needed_often(
+fn keep_needed_often<'g>(
     evaluation: &Evaluation<'_>,
     one: &dyn VectorOperator,
-    groups: &[Group],
+    groups: impl Iterator<Item = &'g Group>,
     grid: Grid,
 ) -> Result<HashMap<usize, Column>, EvalError> {
     if one.is_stored() {
         return Ok(HashMap::new());
     }
-    let wanted: Vec<usize> = groups
-        .iter()
-        .filter(|group| !group.entangled && group.many.len() > 1)
-        .flat_map(|group| group.one.iter().copied())
-        .collect();
+    let wanted: Vec<usize> = groups.filter(|group| group.many.len() > 1).map(|group| group.one[0]).collect();
     let columns = evaluation.parallel(wanted.len(), one.cost(), |worker, number| {
         with_column(one, wanted[number], grid.count, worker, |_, column| {
             evaluation.memory.hold(column.memory_bytes())?;
@@ -192,22 +161,90 @@ impl Operation {
     }
 }
 
-/// Computes groups in which series may be in each other's way.
-struct Entangled<'a, 'e> {
+/// The result series as they come about.
+struct Results<'a, 'e> {
     evaluation: &'a Evaluation<'e>,
     operation: &'a Operation,
     many: &'a dyn VectorOperator,
     one: &'a dyn VectorOperator,
-    candidates: &'a [Candidate],
+    series: Vec<SeriesId>,
+    columns: Vec<ResultColumn>,
+    /// The group that each result came from first.
+    groups: Vec<usize>,
+    known: KeyMap,
     /// At which steps the "many" side has any sample; only then does a duplicate on the other side matter.
     many_present: Option<Vec<bool>>,
 }
 
-impl Entangled<'_, '_> {
-    fn compute(&mut self, group: &Group, results: &mut [ResultColumn]) -> Result<(), EvalError> {
+impl Results<'_, '_> {
+    /// The number of the result that two series make, and whether it is new; then it has no column yet.
+    fn number(&mut self, many: usize, one: usize, group: usize) -> Result<(usize, bool), EvalError> {
+        let delayed = self.evaluation.delayed_name_removal;
+        let id = self.operation.result_id(&self.many.series()[many], &self.one.series()[one], delayed);
+        let canonical = id.raw_labels().as_canonical().as_bytes();
+        let (number, new) = self.known.number(|key| key.extend_from_slice(canonical));
+        if new {
+            self.evaluation.memory.hold(id.raw_labels().memory_bytes() + 96)?;
+            self.evaluation.count_pairs(number + 1)?;
+            self.series.push(id);
+            self.groups.push(group);
+        }
+        Ok((number, new))
+    }
+
+    /// Adds the result of two series whose group no other series disturbs.
+    fn add_pair(&mut self, many: usize, one: usize, group: usize) -> Result<(), EvalError> {
+        let (number, new) = self.number(many, one, group)?;
+        if new {
+            self.columns.push(ResultColumn::Pair { many, one });
+            return Ok(());
+        }
+        // Another pair has the same labels: they may take turns.
+        let column = self.pair_column(many, one)?;
+        for step in 0..column.floats.len() {
+            if let Some(point) = column.get(step) {
+                self.put(number, step, point, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pair_column(&self, many: usize, one: usize) -> Result<Column, EvalError> {
+        let mut columns = self.columns_of(self.many, &[many])?;
+        columns.extend(self.columns_of(self.one, &[one])?);
+        let (a, b) =
+            if self.operation.swapped() { (&columns[1], &columns[0]) } else { (&columns[0], &columns[1]) };
+        let mut out = Column::absent(self.operation.grid.count);
+        zip_columns(self.operation.op, self.operation.return_bool, a, b, &mut out, |note| {
+            self.evaluation.note(note, self.operation.position);
+        });
+        self.evaluation.memory.hold(out.memory_bytes())?;
+        Ok(out)
+    }
+
+    /// Gives a result a point, where it has none yet.
+    fn put(&mut self, number: usize, step: usize, point: Point, group: usize) -> Result<(), EvalError> {
+        if let ResultColumn::Pair { many, one } = self.columns[number] {
+            self.columns[number] = ResultColumn::Computed(self.pair_column(many, one)?);
+        }
+        let ResultColumn::Computed(column) = &mut self.columns[number] else { return Ok(()) };
+        if !column.is_present(step) {
+            column.set(step, point);
+            return Ok(());
+        }
+        if self.groups[number] == group && self.operation.matching.cardinality != Cardinality::OneToOne {
+            let message = "multiple matches for labels: grouping labels must ensure unique matches";
+            return Err(EvalError::Execution(message.to_owned()));
+        }
+        Err(same_labels())
+    }
+
+    /// Computes a group in which series may be in each other's way, step by step.
+    fn compute(&mut self, number: usize, group: &Group) -> Result<(), EvalError> {
         let steps = self.operation.grid.count;
-        let ones = self.columns(self.one, &group.one)?;
-        let manys = self.columns(self.many, &group.many)?;
+        let ones = self.columns_of(self.one, &group.one)?;
+        let manys = self.columns_of(self.many, &group.many)?;
+        let mut numbers: HashMap<(usize, usize), usize> = HashMap::new();
         for step in 0..steps {
             let mut present = (0..ones.len()).filter(|at| ones[*at].is_present(step));
             let Some(partner) = present.next() else { continue };
@@ -217,7 +254,7 @@ impl Entangled<'_, '_> {
                 return Err(self.duplicate(group.one[other], group.one[partner]));
             }
             let Some(one_point) = ones[partner].get(step) else { continue };
-            let mut matched_results: Vec<usize> = Vec::new();
+            let mut matches = 0;
             for (at, column) in manys.iter().enumerate() {
                 let Some(many_point) = column.get(step) else { continue };
                 let (a, b) = if self.operation.swapped() {
@@ -233,40 +270,32 @@ impl Entangled<'_, '_> {
                         continue;
                     }
                 };
+                matches += 1;
+                if matches > 1 && self.operation.matching.cardinality == Cardinality::OneToOne {
+                    let message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
+                    return Err(EvalError::Execution(message.to_owned()));
+                }
                 let pair = (group.many[at], group.one[partner]);
-                let result =
-                    group.results.iter().find(|result| self.candidates[**result].pairs.contains(&pair));
-                let Some(&result) = result else { continue };
-                if self.operation.matching.cardinality == Cardinality::OneToOne {
-                    if !matched_results.is_empty() {
-                        return Err(EvalError::Execution(
-                            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
-                                .to_owned(),
-                        ));
+                let result = match numbers.get(&pair) {
+                    Some(result) => *result,
+                    None => {
+                        let (result, new) = self.number(pair.0, pair.1, number)?;
+                        if new {
+                            let column = Column::absent(steps);
+                            self.evaluation.memory.hold(column.memory_bytes())?;
+                            self.columns.push(ResultColumn::Computed(column));
+                        }
+                        numbers.insert(pair, result);
+                        result
                     }
-                } else if matched_results.contains(&result) {
-                    return Err(EvalError::Execution(
-                        "multiple matches for labels: grouping labels must ensure unique matches".to_owned(),
-                    ));
-                }
-                matched_results.push(result);
-                if let ResultColumn::Computed(column) = &mut results[result] {
-                    if column.is_present(step) {
-                        return Err(same_labels());
-                    }
-                    column.set(step, point);
-                }
-            }
-        }
-        for result in &group.results {
-            if let ResultColumn::Computed(column) = &results[*result] {
-                self.evaluation.memory.hold(column.memory_bytes())?;
+                };
+                self.put(result, step, point, number)?;
             }
         }
         Ok(())
     }
 
-    fn columns(&self, side: &dyn VectorOperator, wanted: &[usize]) -> Result<Vec<Column>, EvalError> {
+    fn columns_of(&self, side: &dyn VectorOperator, wanted: &[usize]) -> Result<Vec<Column>, EvalError> {
         self.evaluation.parallel(wanted.len(), side.cost(), |worker, number| {
             with_column(side, wanted[number], self.operation.grid.count, worker, |_, column| {
                 self.evaluation.memory.hold(column.memory_bytes())?;
