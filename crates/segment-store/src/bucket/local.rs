@@ -1,6 +1,6 @@
 //! A bucket in a local directory.
 //!
-//! Layout: the object `a/b` is the file `a/b` below the root: a header of [`header::HEADER_BYTES`] bytes (put-id and etag), then the
+//! Layout: the object `a/b` is the file `a/b` below the root: a header of 48 bytes (put-id and etag, see `header.rs`), then the
 //! body. One file an object, so that one `fsync` makes an object and what is known of it durable together. What the bucket
 //! keeps for itself is below `.farwatch/`; names that begin with a dot are never listed and never keys.
 //!

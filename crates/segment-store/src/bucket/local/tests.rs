@@ -78,3 +78,31 @@ fn a_full_disk_is_called_one() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("disk of the bucket is full"), "{source}");
 }
+
+/// For example `mount -t tmpfs -o size=256k tmpfs DIR`, then `FARWATCH_SMALL_DISK=DIR cargo test … -- --ignored a_disk_that_fills_up`.
+#[tokio::test]
+#[ignore = "needs a file system of its own, of less than 1 MiB, at FARWATCH_SMALL_DISK"]
+async fn a_disk_that_fills_up_keeps_what_it_has_and_serves_again() {
+    let root = PathBuf::from(std::env::var("FARWATCH_SMALL_DISK").unwrap()).join("bucket");
+    let bucket = LocalBucket::open(&root).unwrap();
+    let body = Bytes::from(vec![7; 20_000]);
+    let mut keys = Vec::new();
+    let error = loop {
+        let key = format!("fresh/{}", keys.len());
+        match bucket.put(&key, body.clone(), PutCondition::IfAbsent, None).await {
+            Ok(_) => keys.push(key),
+            Err(error) => break error,
+        }
+        assert!(keys.len() < 100, "the disk is too large");
+    };
+    assert!(error.is_retryable() && !error.outcome_unknown(), "{error:?}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("is full"), "{error:?}");
+    let listed = bucket.list("", None, 1_000).await.unwrap().objects;
+    assert_eq!(listed.len(), keys.len());
+    for key in &keys {
+        assert_eq!(bucket.get(key, GetRange::Full).await.unwrap().body, body);
+    }
+    bucket.delete_many(&keys).await.unwrap();
+    bucket.put("fresh/again", body, PutCondition::IfAbsent, None).await.unwrap();
+    bucket.delete_many(&["fresh/again".to_owned()]).await.unwrap();
+}

@@ -65,19 +65,14 @@ pub(super) fn loader(settings: &S3Settings, http: impl HttpClient + 'static) -> 
         .connect_timeout(CONNECT_TIME)
         .operation_attempt_timeout(ATTEMPT_TIME)
         .build();
-    let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
-    let region = match &settings.endpoint {
-        // Off AWS there is nobody to ask for a region.
-        Some(_) => region.or_else(Region::from_static(ANY_REGION)),
-        None => region.or_default_provider(),
-    };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .timeout_config(timeouts)
-        .retry_config(RetryConfig::disabled())
-        .region(region);
+        .retry_config(RetryConfig::disabled());
     if let Some(endpoint) = &settings.endpoint {
-        loader = loader.endpoint_url(endpoint);
+        // Off AWS there is nobody to ask for a region.
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+        loader = loader.endpoint_url(endpoint).region(region.or_else(Region::from_static(ANY_REGION)));
     }
     loader
 }

@@ -18,6 +18,10 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     let key = key.to_owned();
+    if let SdkError::ConstructionFailure(_) = error {
+        // No region, or no URL that an endpoint could be: nothing was sent, and nothing ever will be.
+        return BucketError::Invalid { operation, key, source: Box::new(error) };
+    }
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
     match (status_of(&error), code) {
         (Some(404), "NoSuchBucket") => BucketError::Invalid { operation, key, source: Box::new(error) },
@@ -34,11 +38,7 @@ where
         (Some(400..=499), _) => BucketError::Invalid { operation, key, source: Box::new(error) },
         // Servers fail after the work as well as before it; a lost connection or a late answer says nothing either.
         _ => {
-            let outcome = match &error {
-                SdkError::ConstructionFailure(_) => PutOutcome::NotDone,
-                _ => PutOutcome::Unknown,
-            };
-            BucketError::Unavailable { operation, key, outcome, source: Box::new(error) }
+            BucketError::Unavailable { operation, key, outcome: PutOutcome::Unknown, source: Box::new(error) }
         }
     }
 }

@@ -7,6 +7,11 @@ use aws_sdk_s3::config::{Credentials, HttpClient, SharedHttpClient};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -149,4 +154,29 @@ async fn a_server_that_never_answers_is_given_up() {
     let bucket = connect(&S3Settings::new(BUCKET, None, Some(&endpoint)), http()).await;
     let error = bucket.put("k", Bytes::new(), PutCondition::IfAbsent, None).await.unwrap_err();
     assert!(error.outcome_unknown(), "{error:?}");
+}
+
+/// A machine that can reach nothing, not even the metadata service that is asked for region and credentials.
+#[derive(Debug)]
+struct NoNetwork;
+
+impl HttpConnector for NoNetwork {
+    fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::io("no network".into())))
+    }
+}
+
+/// On AWS, the region may have to be asked for, too; without an answer there is an error, at the first request.
+#[tokio::test(start_paused = true)]
+async fn without_network_there_is_an_error_and_nothing_worse() {
+    let http = http_client_fn(|_, _| SharedHttpConnector::new(NoNetwork));
+    for endpoint in [None, Some("http://localhost:1")] {
+        let settings = S3Settings::new(BUCKET, None, endpoint);
+        let client = connect::client_of(&settings, connect::loader(&settings, http.clone())).await;
+        let error = S3Bucket::new(client, &settings).head("k").await.unwrap_err();
+        assert!(
+            matches!(error, BucketError::Unavailable { .. } | BucketError::Invalid { .. }),
+            "{endpoint:?}: {error:?}"
+        );
+    }
 }
