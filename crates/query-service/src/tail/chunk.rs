@@ -333,6 +333,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Whatever goes in comes out, bit by bit.
         #[test]
         fn samples_round_trip(

@@ -294,18 +294,26 @@ fn a_flush_that_never_ends_does_not_hold_up_memory() {
     let tail = Tail::default();
     let acme = tenant(0);
     offer(&tail, 1, vec![(acme.clone(), batch(&[(1, 10, Value::Float(1))]))]);
-    let rows: Vec<Row> = (0..50_000).map(|at| (2, at, Value::Float(at as u32))).collect();
-    for number in 2..100 {
-        offer(&tail, number, vec![(acme.clone(), batch(&rows))]);
-        tail.settle(&segment(number), FlushOutcome::Durable);
+    // One large histogram in each: its memory counts as often as it is held.
+    let spans = vec![telemetry::Span { offset: 0, length: 500_000 }];
+    let large =
+        Histogram { positive_spans: spans, positive_buckets: vec![1.0; 500_000], ..Histogram::default() };
+    let large = Arc::new(large);
+    let flushes = 2 * MAX_HELD_BYTES as i64 / large.memory_bytes() as i64;
+    for timestamp_ms in 2..flushes {
+        let histograms =
+            vec![HistogramRow { series: series(2), timestamp_ms, histogram: Arc::clone(&large) }];
+        let rows = MetricRows { histograms, ..MetricRows::default() };
+        offer(&tail, timestamp_ms, vec![(acme.clone(), MetricBatch::from_rows(vec![rows]))]);
+        tail.settle(&segment(timestamp_ms), FlushOutcome::Durable);
     }
-    assert_eq!(tail.stats().provisional_batches, 1);
+    assert!(tail.stats().provisional_batches < flushes as u64 / 2 + 2);
     assert!(tail.flushes.lock().held_bytes <= MAX_HELD_BYTES);
     // It is visible all along, and ends well.
     tail.settle(&segment(1), FlushOutcome::Durable);
     let answer = read(&tail, &Bucket::new(), &acme, false, &[], EVER);
     assert_eq!(answer[series(1).labels()].len(), 1);
-    assert_eq!(answer[series(2).labels()].len(), 50_000);
+    assert_eq!(answer[series(2).labels()].len() as i64, flushes - 2);
     assert_eq!(tail.stats().provisional_batches, 0);
 }
 
@@ -394,4 +402,43 @@ fn exemplars_and_metadata_come_along() {
     let help = tail.metadata(&acme, |all| all["metric_1"].1.help.clone());
     assert_eq!(help, "new");
     assert!(tail.metadata(&tenant(1), BTreeMap::is_empty));
+}
+
+/// While flushes end in any order and generations come and go, what was durable before a look is in it, once.
+#[test]
+fn what_is_durable_is_never_out_of_sight() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    const ROUNDS: i64 = 300;
+    let tail = Tail::new(TailSettings { memory_bytes: usize::MAX, generation_bytes: 30_000 });
+    let acme = tenant(0);
+    // Each writer writes series of its own: the last timestamp that is durable.
+    let durable: [AtomicI64; 3] = std::array::from_fn(|_| AtomicI64::new(-1));
+    let next_segment = AtomicI64::new(1);
+    std::thread::scope(|scope| {
+        for (writer, durable) in durable.iter().enumerate() {
+            let (tail, acme, next_segment) = (&tail, &acme, &next_segment);
+            scope.spawn(move || {
+                for at in 0..ROUNDS {
+                    let number = next_segment.fetch_add(1, Ordering::Relaxed);
+                    let new = 100 + (at % 50) as u8;
+                    let rows = [(writer as u8, at, Value::Float(at as u32)), (new, at, Value::Float(1))];
+                    offer(tail, number, vec![(acme.clone(), batch(&rows))]);
+                    tail.settle(&segment(number), FlushOutcome::Durable);
+                    durable.store(at, Ordering::Release);
+                }
+            });
+        }
+        let matchers = [Matcher::new("id", MatchOp::Regex, "[0-2]").unwrap()];
+        while durable.iter().any(|last| last.load(Ordering::Acquire) < ROUNDS - 1) {
+            let before: Vec<i64> = durable.iter().map(|last| last.load(Ordering::Acquire)).collect();
+            let answer = read(&tail, &Bucket::new(), &acme, false, &matchers, EVER);
+            for (writer, last) in before.into_iter().enumerate().filter(|(_, last)| *last >= 0) {
+                let samples = &answer[series(writer as u8).labels()];
+                assert!((0..=last).all(|at| samples.get(&at) == Some(&Value::Float(at as u32))));
+            }
+        }
+    });
+    assert!(tail.stats().generations > 1);
+    assert_eq!(tail.stats().provisional_batches, 0);
 }
