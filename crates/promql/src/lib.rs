@@ -6,6 +6,7 @@
 //! ```
 
 pub mod ast;
+mod ast_json;
 mod error;
 mod eval;
 pub mod functions;
@@ -46,6 +47,14 @@ pub fn parse(query: &str) -> Result<Expr, ParseError> {
 /// [`ParseError`], also for a selector that would select every series.
 pub fn parse_matchers(selector: &str) -> Result<Vec<Matcher>, ParseError> {
     parser::parse_matchers(selector)
+}
+
+/// The query's tree as JSON, in the form of Prometheus's `/api/v1/parse_query`, for editors.
+///
+/// # Errors
+/// [`ParseError`] as [`parse`].
+pub fn parse_query_json(query: &str) -> Result<serde_json::Value, ParseError> {
+    parse(query).map(|expr| ast_json::node(expr.root()))
 }
 
 /// Milliseconds of a duration as PromQL writes it (`1h30m`, `0`).

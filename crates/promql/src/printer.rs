@@ -21,6 +21,13 @@ pub(crate) fn one_line(node: &Node) -> String {
     out
 }
 
+/// A duration as it is printed.
+pub(crate) fn duration(duration: &DurationExpr) -> String {
+    let mut out = String::new();
+    print_duration(duration, &mut out);
+    out
+}
+
 /// The query, over several lines where it is long.
 pub(crate) fn pretty(node: &Node) -> String {
     let mut out = String::new();

@@ -119,9 +119,9 @@ impl Call<'_> {
             && increase > 0.0
             && first >= 0.0
         {
-            let to_zero = interval * (first / increase);
-            if to_zero < to_start {
-                to_start = to_zero;
+            // Most counters are far from 0, which a product shows sooner than a quotient.
+            if first * interval <= to_start * increase * 1.001 {
+                to_start = to_start.min(interval * (first / increase));
             }
         }
         if to_end >= threshold {
