@@ -403,7 +403,7 @@ pub struct Binary {
     pub rhs: Node,
     /// Whether a comparison answers 0 or 1 instead of filtering.
     pub return_bool: bool,
-    /// How elements find each other; `None` unless both operands are vectors.
+    /// How elements find each other; means nothing unless both operands are vectors.
     pub matching: Option<VectorMatching>,
 }
 
