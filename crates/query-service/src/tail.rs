@@ -15,11 +15,12 @@
 //! listing shows up to a second later, may be named before segments that are folded already; it then only adds what is
 //! not there. Once compacted, segment order decides.
 //!
-//! **Locks.** `Tail::flushes` (short) → a tenant's state → a generation's parts → one series. Nothing is held while a
-//! query reads samples but the lock of the one series it reads.
+//! **Locks.** `Tail::flushes` (short) → a tenant's state → a generation's parts → a page of 64 series. Nothing is held
+//! while a query reads a series' samples but the lock of that page, for reading.
 
 mod cells;
 mod chunk;
+mod decimal;
 mod generation;
 mod head;
 mod index;

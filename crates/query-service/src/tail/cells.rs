@@ -1,35 +1,46 @@
-//! The series of a generation, by id: an array that only grows and that readers share without a lock.
+//! The series of a generation, by id: an array that only grows and that readers share.
 
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use telemetry::Series;
 
 use super::head::Head;
 
-/// Cells of a page: few enough that a tenant with a handful of series costs little.
-const PAGE_CELLS: usize = 64;
+/// Series of a page: few enough that a tenant with a handful of series costs little.
+const PAGE_SERIES: usize = 64;
 
-/// A series with its samples. Only the samples change, and the lock on them is held for one series' work at a time, so
-/// that neither appending nor querying ever waits for the other for longer than that.
+/// Neighbours by age, which mostly come in together. Only the samples change. Their lock is held for writing while one
+/// batch's samples of this page are appended, and for reading while one series is read: microseconds both.
 #[derive(Debug)]
-pub(super) struct Cell {
-    pub(super) series: Arc<Series>,
-    pub(super) head: Mutex<Head>,
+struct Page {
+    series: [OnceLock<Arc<Series>>; PAGE_SERIES],
+    heads: RwLock<[Head; PAGE_SERIES]>,
 }
 
-type Page = [OnceLock<Cell>; PAGE_CELLS];
+impl Page {
+    fn new() -> Self {
+        Self {
+            series: std::array::from_fn(|_| OnceLock::new()),
+            heads: RwLock::new(std::array::from_fn(|_| Head::default())),
+        }
+    }
+}
 
-/// Cheap to clone: a clone shows the cells there were at that moment, with whatever samples they get later.
+/// Cheap to clone: a clone shows the series there were at that moment, with whatever samples they get later.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cells {
     pages: Vec<Arc<Page>>,
     len: u32,
 }
 
+fn place_of(id: u32) -> (usize, usize) {
+    (id as usize / PAGE_SERIES, id as usize % PAGE_SERIES)
+}
+
 impl Cells {
-    /// Memory of a cell in its page (bytes).
-    pub(super) const CELL_BYTES: usize = size_of::<OnceLock<Cell>>();
+    /// Memory of a series in its page (bytes).
+    pub(super) const CELL_BYTES: usize = size_of::<Page>() / PAGE_SERIES;
 
     /// How many there are; ids are below.
     pub(super) fn len(&self) -> u32 {
@@ -37,22 +48,52 @@ impl Cells {
     }
 
     #[inline]
-    pub(super) fn get(&self, id: u32) -> Option<&Cell> {
-        let id = id as usize;
-        self.pages.get(id / PAGE_CELLS)?[id % PAGE_CELLS].get()
+    pub(super) fn series(&self, id: u32) -> Option<&Arc<Series>> {
+        let (page, place) = place_of(id);
+        self.pages.get(page)?.series[place].get()
+    }
+
+    /// Lets `read` look at the samples of a series; `None` where there is none.
+    pub(super) fn read<T>(&self, id: u32, read: impl FnOnce(&Head) -> T) -> Option<T> {
+        let (page, place) = place_of(id);
+        Some(read(&self.pages.get(page)?.heads.read()[place]))
     }
 
     /// Appends a series without samples and returns its id.
     pub(super) fn push(&mut self, series: Arc<Series>) -> u32 {
         let id = self.len;
-        if id as usize == self.pages.len() * PAGE_CELLS {
-            self.pages.push(Arc::new(std::array::from_fn(|_| OnceLock::new())));
+        let (page, place) = place_of(id);
+        if page == self.pages.len() {
+            self.pages.push(Arc::new(Page::new()));
         }
-        let cell = Cell { series, head: Mutex::default() };
-        let place = &self.pages[id as usize / PAGE_CELLS][id as usize % PAGE_CELLS];
-        let was_free = place.set(cell).is_ok();
-        debug_assert!(was_free, "cells are filled once, in order");
+        let was_free = self.pages[page].series[place].set(series).is_ok();
+        debug_assert!(was_free, "places are filled once, in order");
         self.len += 1;
         id
+    }
+
+    /// For appending samples to one series after the other: neighbours share a hold of the lock.
+    pub(super) fn appender(&self) -> Appender<'_> {
+        Appender { cells: self, held: None }
+    }
+}
+
+/// Holds the lock of one page at a time.
+pub(super) struct Appender<'a> {
+    cells: &'a Cells,
+    held: Option<(usize, RwLockWriteGuard<'a, [Head; PAGE_SERIES]>)>,
+}
+
+impl Appender<'_> {
+    /// The samples of a series; `None` where there is none.
+    #[inline]
+    pub(super) fn head(&mut self, id: u32) -> Option<&mut Head> {
+        let (page, place) = place_of(id);
+        if self.held.as_ref().is_none_or(|(held, _)| *held != page) {
+            // The one that is held goes first: nobody ever waits for a page with another in hand.
+            self.held = None;
+            self.held = Some((page, self.cells.pages.get(page)?.heads.write()));
+        }
+        self.held.as_mut().map(|(_, heads)| &mut heads[place])
     }
 }

@@ -9,8 +9,8 @@ use promql::Matcher;
 use segment_store::SegmentKey;
 use telemetry::MetricBatch;
 
-use super::cells::{Cell, Cells};
-use super::head::Arrival;
+use super::cells::Cells;
+use super::head::{Arrival, Head};
 use super::index::{Index, LabelValue};
 use super::provisional::Provisional;
 use super::select::select;
@@ -89,7 +89,7 @@ impl Generation {
         if foreign < cells.len().div_ceil(2) || cells.len() - ranked <= ranked / 8 {
             return;
         }
-        let series = (0..cells.len()).filter_map(|id| cells.get(id)).map(|cell| Arc::clone(&cell.series));
+        let series = (0..cells.len()).filter_map(|id| cells.series(id)).cloned();
         telemetry::series::rank(series.collect());
         self.ranked.store(cells.len(), Ordering::Relaxed);
     }
@@ -159,10 +159,10 @@ impl Generation {
         let mut bytes = 0;
         let mut histograms = batch.histograms.iter().peekable();
         let mut exemplars = batch.exemplars.iter().peekable();
+        let mut appender = cells.appender();
         for (place, &id) in provisional.ids.iter().enumerate() {
-            let Some(cell) = cells.get(id) else { continue };
+            let Some(head) = appender.head(id) else { continue };
             let (timestamps_ms, values) = batch.floats_of(place);
-            let mut head = cell.head.lock();
             for (&timestamp_ms, &value) in timestamps_ms.iter().zip(values) {
                 bytes += head.push_float(timestamp_ms, value, arrival);
             }
@@ -173,6 +173,7 @@ impl Generation {
                 bytes += head.push_exemplar(exemplar);
             }
         }
+        drop(appender);
         if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
             let segment = provisional.segment;
             self.places.lock().push(PartitionPlace { segment, min_time_ms, max_time_ms });
@@ -193,7 +194,7 @@ impl Generation {
     /// Takes a batch back.
     pub(super) fn withdraw(&self, provisional: &Arc<Provisional>) {
         let cells = self.index.read().cells().clone();
-        let without_samples = |id: &&u32| cells.get(**id).is_some_and(|cell| cell.head.lock().is_empty());
+        let without_samples = |id: &&u32| cells.read(**id, Head::is_empty).unwrap_or(false);
         self.orphans.lock().extend(provisional.new_ids.iter().filter(without_samples));
         self.remove(provisional);
     }
@@ -240,8 +241,7 @@ impl GenerationView {
             let all = self.generation.provisional.read().clone();
             absent.extend(all.iter().filter(|batch| !batch.is_durable()).flat_map(|batch| &batch.new_ids));
             let cells = self.generation.index.read().cells().clone();
-            let is_empty = |cell: &Cell| cell.head.lock().is_empty();
-            absent.retain(|&id| cells.get(id).is_some_and(is_empty));
+            absent.retain(|&id| cells.read(id, Head::is_empty).unwrap_or(false));
         }
         if !absent.is_empty() {
             for id in self.provisional.iter().flat_map(|batch| &batch.ids) {

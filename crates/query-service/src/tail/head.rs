@@ -10,7 +10,7 @@ use std::sync::Arc;
 use promql::SeriesSamples;
 use telemetry::{Exemplar, Histogram};
 
-use super::chunk::{Chunk, OpenChunk};
+use super::chunk::{Chunk, OpenChunk, Pushed};
 use crate::limits::MAX_EXEMPLARS_A_SERIES;
 use crate::samples::merge_newer;
 
@@ -33,13 +33,16 @@ pub(super) enum Arrival {
 #[derive(Debug, Default)]
 pub(super) struct Head {
     open: OpenChunk,
-    sealed: Vec<Chunk>,
-    side: Option<Box<Side>>,
+    rest: Option<Box<Rest>>,
+    /// Whether there are samples beside the chunks: known without a look at them.
+    has_beside: bool,
 }
 
+/// What appending a float in order does not need.
 #[derive(Debug, Default)]
-struct Side {
-    samples: BTreeMap<i64, Sample>,
+struct Rest {
+    sealed: Vec<Chunk>,
+    beside: BTreeMap<i64, Sample>,
     exemplars: VecDeque<Exemplar>,
 }
 
@@ -51,28 +54,17 @@ impl Head {
     #[inline]
     pub(super) fn push_float(&mut self, timestamp_ms: i64, value: f64, arrival: Arrival) -> usize {
         let last_ms = self.last_float_ms();
-        if last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) && self.side.is_none() {
+        if last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) && !self.is_beside(timestamp_ms) {
             return self.push_to_chunk(timestamp_ms, value);
         }
-        if last_ms == Some(timestamp_ms) && self.side.is_none() && self.open.last_bits() == value.to_bits() {
+        if last_ms == Some(timestamp_ms) && !self.has_beside && self.open.last_bits() == value.to_bits() {
             return 0;
         }
-        self.push_float_beside(timestamp_ms, value, last_ms, arrival)
+        self.push_beside(timestamp_ms, Sample::Float(value), arrival)
     }
 
-    #[cold]
-    fn push_float_beside(
-        &mut self,
-        timestamp_ms: i64,
-        value: f64,
-        last_ms: Option<i64>,
-        arrival: Arrival,
-    ) -> usize {
-        let beside = self.side.as_ref().is_some_and(|side| side.samples.contains_key(&timestamp_ms));
-        if !beside && last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) {
-            return self.push_to_chunk(timestamp_ms, value);
-        }
-        self.push_beside(timestamp_ms, Sample::Float(value), arrival)
+    fn is_beside(&self, timestamp_ms: i64) -> bool {
+        self.has_beside && self.rest.as_ref().is_some_and(|rest| rest.beside.contains_key(&timestamp_ms))
     }
 
     /// Adds a native histogram. Returns the bytes of memory newly held.
@@ -87,7 +79,7 @@ impl Head {
 
     /// Adds an exemplar unless it is there; the oldest ones make room. Returns the bytes of memory newly held.
     pub(super) fn push_exemplar(&mut self, exemplar: &Exemplar) -> usize {
-        let exemplars = &mut self.side.get_or_insert_default().exemplars;
+        let exemplars = &mut self.rest.get_or_insert_default().exemplars;
         if exemplars.contains(exemplar) {
             return 0;
         }
@@ -101,13 +93,17 @@ impl Head {
     }
 
     fn push_to_chunk(&mut self, timestamp_ms: i64, value: f64) -> usize {
-        let mut grown_bytes = 0;
-        if self.open.is_full() {
-            let capacity = self.sealed.capacity();
-            self.sealed.push(self.open.seal());
-            grown_bytes += (self.sealed.capacity() - capacity) * size_of::<Chunk>();
+        if let Pushed::Grown(bytes) = self.open.push(timestamp_ms, value) {
+            return bytes;
         }
-        grown_bytes + self.open.push(timestamp_ms, value.to_bits())
+        let rest = self.rest.get_or_insert_default();
+        let capacity = rest.sealed.capacity();
+        rest.sealed.push(self.open.seal());
+        let grown_bytes = (rest.sealed.capacity() - capacity) * size_of::<Chunk>();
+        match self.open.push(timestamp_ms, value) {
+            Pushed::Grown(bytes) => grown_bytes + bytes,
+            Pushed::Full => grown_bytes,
+        }
     }
 
     fn push_beside(&mut self, timestamp_ms: i64, sample: Sample, arrival: Arrival) -> usize {
@@ -119,7 +115,8 @@ impl Head {
                 Sample::Float(_) => 0,
                 Sample::Histogram(histogram) => histogram.memory_bytes(),
             };
-        match self.side.get_or_insert_default().samples.insert(timestamp_ms, sample) {
+        self.has_beside = true;
+        match self.rest.get_or_insert_default().beside.insert(timestamp_ms, sample) {
             Some(_) => 0,
             None => grown_bytes,
         }
@@ -131,6 +128,10 @@ impl Head {
         !found.is_empty()
     }
 
+    fn sealed(&self) -> &[Chunk] {
+        self.rest.as_deref().map_or(&[], |rest| &rest.sealed)
+    }
+
     fn last_float_ms(&self) -> Option<i64> {
         // The open chunk is empty only before the first float: sealing is followed by a push.
         (!self.open.is_empty()).then(|| self.open.last_ms())
@@ -138,17 +139,19 @@ impl Head {
 
     /// Whether there may be a sample from `start_ms` to `end_ms`: looks at the ends of chunks only.
     pub(super) fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
-        let first_ms = self.sealed.first().map_or_else(|| self.open.first_ms(), Chunk::first_ms);
+        let rest = self.rest.as_deref();
+        let first_ms = self.sealed().first().map_or_else(|| self.open.first_ms(), Chunk::first_ms);
         if self.last_float_ms().is_some_and(|last_ms| first_ms <= end_ms && last_ms >= start_ms) {
             return true;
         }
-        let side = self.side.as_deref();
-        start_ms <= end_ms && side.is_some_and(|side| side.samples.range(start_ms..=end_ms).next().is_some())
+        self.has_beside
+            && start_ms <= end_ms
+            && rest.is_some_and(|rest| rest.beside.range(start_ms..=end_ms).next().is_some())
     }
 
     /// Whether there is neither a sample nor an exemplar.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.side.is_none()
+        self.open.is_empty() && self.rest.is_none()
     }
 
     /// Puts the samples from `start_ms` to `end_ms` in `out`, which comes empty.
@@ -156,22 +159,23 @@ impl Head {
         if start_ms > end_ms {
             return;
         }
-        let mut push = |timestamp_ms: i64, bits: u64| {
+        let mut push = |timestamp_ms: i64, value: f64| {
             if timestamp_ms >= start_ms && timestamp_ms <= end_ms {
                 out.timestamps_ms.push(timestamp_ms);
-                out.values.push(f64::from_bits(bits));
+                out.values.push(value);
             }
         };
-        let from = self.sealed.partition_point(|chunk| chunk.last_ms() < start_ms);
-        for chunk in self.sealed[from..].iter().take_while(|chunk| chunk.first_ms() <= end_ms) {
+        let sealed = self.sealed();
+        let from = sealed.partition_point(|chunk| chunk.last_ms() < start_ms);
+        for chunk in sealed[from..].iter().take_while(|chunk| chunk.first_ms() <= end_ms) {
             chunk.for_each(&mut push);
         }
         if !self.open.is_empty() && self.open.first_ms() <= end_ms && self.open.last_ms() >= start_ms {
             self.open.for_each(&mut push);
         }
-        let Some(side) = self.side.as_deref() else { return };
+        let Some(rest) = self.rest.as_deref().filter(|_| self.has_beside) else { return };
         let mut beside = SeriesSamples::default();
-        for (&timestamp_ms, sample) in side.samples.range(start_ms..=end_ms) {
+        for (&timestamp_ms, sample) in rest.beside.range(start_ms..=end_ms) {
             match sample {
                 Sample::Float(value) => {
                     beside.timestamps_ms.push(timestamp_ms);
@@ -185,7 +189,7 @@ impl Head {
 
     /// The exemplars from `start_ms` to `end_ms`, ascending by time.
     pub(super) fn exemplars(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Exemplar> {
-        let all = self.side.as_deref().map(|side| side.exemplars.iter());
+        let all = self.rest.as_deref().map(|rest| rest.exemplars.iter());
         all.into_iter().flatten().filter(move |exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms))
     }
 }
@@ -235,6 +239,6 @@ mod tests {
         let bytes: usize =
             (0..20).map(|i| head.push_float(i * 15_000, 1e6 + 15.0 * i as f64, Arrival::InOrder)).sum();
         assert!(bytes <= 64, "{bytes}");
-        assert!(size_of::<Head>() <= 112, "{}", size_of::<Head>());
+        assert!(size_of::<Head>() <= 104, "{}", size_of::<Head>());
     }
 }

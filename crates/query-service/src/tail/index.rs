@@ -115,8 +115,8 @@ impl Index {
             slot.tag == tag
                 && self
                     .cells
-                    .get(slot.id)
-                    .is_some_and(|cell| Arc::ptr_eq(&cell.series, series) || cell.series == *series)
+                    .series(slot.id)
+                    .is_some_and(|known| Arc::ptr_eq(known, series) || known == series)
         };
         self.by_hash.find(series.hash64(), same).map(|slot| slot.id)
     }
@@ -125,7 +125,7 @@ impl Index {
     pub(super) fn insert(&mut self, series: &Arc<Series>) -> (u32, usize) {
         let id = self.cells.push(Arc::clone(series));
         let cells = &self.cells;
-        let hash_of = |slot: &Slot| cells.get(slot.id).map_or(0, |cell| cell.series.hash64());
+        let hash_of = |slot: &Slot| cells.series(slot.id).map_or(0, |series| series.hash64());
         self.by_hash.insert_unique(series.hash64(), Slot { tag: tag(series), id }, hash_of);
         let labels = series.labels();
         let mut bytes =

@@ -106,8 +106,8 @@ fn union<'a>(lists: impl Iterator<Item = &'a [u32]>) -> Vec<u32> {
 
 fn filter(cells: &Cells, mut ids: Vec<u32>, matcher: &Matcher) -> Vec<u32> {
     ids.retain(|&id| {
-        let cell = cells.get(id);
-        cell.is_some_and(|cell| matcher.matches(cell.series.labels().get(matcher.name()).unwrap_or("")))
+        let series = cells.series(id);
+        series.is_some_and(|series| matcher.matches(series.labels().get(matcher.name()).unwrap_or("")))
     });
     ids
 }
@@ -192,7 +192,7 @@ mod tests {
             let (ids, cells) = select(&index, &matchers);
             let holds = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")));
             let expected: Vec<u32> =
-                (0..cells.len()).filter(|&id| holds(cells.get(id).unwrap().series.labels())).collect();
+                (0..cells.len()).filter(|&id| holds(cells.series(id).unwrap().labels())).collect();
             prop_assert_eq!(ids, expected);
         }
     }

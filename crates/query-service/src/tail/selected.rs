@@ -64,8 +64,8 @@ impl Selected {
             let (ids, cells) = generation.select(matchers);
             for batch in &generation.provisional {
                 batch.for_each_of(&ids, |id, index| {
-                    if let Some(cell) = cells.get(id) {
-                        provisional.push((batch.segment, Arc::clone(&cell.series), &batch.batch, index));
+                    if let Some(series) = cells.series(id) {
+                        provisional.push((batch.segment, Arc::clone(series), &batch.batch, index));
                     }
                 });
             }
@@ -108,9 +108,7 @@ impl Selected {
         let (start_ms, end_ms) = self.time_range_ms;
         match part {
             Part::Cell { cells, id } => {
-                if let Some(cell) = self.cells[cells as usize].get(id) {
-                    cell.head.lock().read(start_ms, end_ms, out);
-                }
+                self.cells[cells as usize].read(id, |head| head.read(start_ms, end_ms, out));
             }
             Part::Batch { batch, index } => {
                 read_batch(&self.batches[batch as usize], index as usize, self.time_range_ms, out);
@@ -125,9 +123,8 @@ impl Selected {
         for part in self.parts(index) {
             match *part {
                 Part::Cell { cells, id } => {
-                    if let Some(cell) = self.cells[cells as usize].get(id) {
-                        all.extend(cell.head.lock().exemplars(start_ms, end_ms).cloned());
-                    }
+                    self.cells[cells as usize]
+                        .read(id, |head| all.extend(head.exemplars(start_ms, end_ms).cloned()));
                 }
                 Part::Batch { batch, index } => {
                     let exemplars = exemplars_of(&self.batches[batch as usize], index as usize);
@@ -195,13 +192,12 @@ impl Finder<'_> {
         let (start_ms, end_ms) = self.selected.time_range_ms;
         let place = self.selected.cells.len() as u32;
         for &id in ids {
-            let Some(cell) = cells.get(id) else { continue };
-            let is_wanted = match self.having {
-                Having::Samples => cell.head.lock().overlaps(start_ms, end_ms),
-                Having::Exemplars => cell.head.lock().exemplars(start_ms, end_ms).next().is_some(),
-            };
-            if is_wanted {
-                self.found.push((Arc::clone(&cell.series), Part::Cell { cells: place, id }));
+            let is_wanted = cells.read(id, |head| match self.having {
+                Having::Samples => head.overlaps(start_ms, end_ms),
+                Having::Exemplars => head.exemplars(start_ms, end_ms).next().is_some(),
+            });
+            if let Some(series) = cells.series(id).filter(|_| is_wanted == Some(true)) {
+                self.found.push((Arc::clone(series), Part::Cell { cells: place, id }));
             }
         }
         self.selected.cells.push(cells);
