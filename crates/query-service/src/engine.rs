@@ -51,6 +51,8 @@ pub struct QuerySettings {
     pub lookback_ms: i64,
     /// Whether experimental PromQL is allowed. Default no.
     pub experimental: bool,
+    /// Whether metric names are removed at the end of a query only. Default no.
+    pub delayed_name_removal: bool,
 }
 
 impl Default for QuerySettings {
@@ -62,6 +64,7 @@ impl Default for QuerySettings {
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             lookback_ms: EvalOptions::default().lookback_ms,
             experimental: false,
+            delayed_name_removal: false,
         }
     }
 }
@@ -365,6 +368,7 @@ fn eval_options<'a>(
         lookback_ms,
         limits: settings.limits,
         experimental: settings.experimental,
+        delayed_name_removal: settings.delayed_name_removal,
         threads: settings.threads,
         cancelled,
         ..EvalOptions::default()
