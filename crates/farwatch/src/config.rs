@@ -18,7 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use setting::{Given, Setting, Topic};
-use topics::{IngestSettings, ListenSettings, LogSettings, ServiceSettings, StorageSettings};
+use topics::{IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings, StorageSettings};
 
 /// The variable that names the configuration file when no flag does.
 pub const FILE_VARIABLE: &str = "FARWATCH_CONFIG";
@@ -34,16 +34,19 @@ pub struct Config {
     pub service: ServiceSettings,
     /// What it takes in.
     pub ingest: IngestSettings,
+    /// How it answers.
+    pub query: QuerySettings,
     /// What it says of itself.
     pub log: LogSettings,
 }
 
 /// Every topic, in the order in which to show them.
-pub const TOPICS: [Topic; 5] = [
+pub const TOPICS: [Topic; 6] = [
     ListenSettings::TOPIC,
     StorageSettings::TOPIC,
     ServiceSettings::TOPIC,
     IngestSettings::TOPIC,
+    QuerySettings::TOPIC,
     LogSettings::TOPIC,
 ];
 
@@ -170,6 +173,7 @@ impl Config {
             storage: StorageSettings::read(&given)?,
             service: ServiceSettings::read(&given)?,
             ingest: IngestSettings::read(&given)?,
+            query: QuerySettings::read(&given)?,
             log: LogSettings::read(&given)?,
         })
     }

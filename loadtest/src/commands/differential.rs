@@ -194,7 +194,7 @@ impl Pair {
         let farwatch = launch(
             Product::Farwatch,
             &options.farwatch,
-            &["--out-of-order-window=unlimited", "--promql-experimental"],
+            &["--out-of-order-window=unlimited", "--enable-feature=promql-experimental-functions"],
         )?
         .start()
         .await?;

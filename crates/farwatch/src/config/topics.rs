@@ -63,6 +63,15 @@ topic! {
 }
 
 topic! {
+    /// How queries are evaluated.
+    pub struct QuerySettings {
+        /// Parts of PromQL that are off by default, by Prometheus's names and separated by commas:
+        /// `promql-experimental-functions`, `promql-delayed-name-removal`.
+        enable_feature: Features = "", "NAMES";
+    }
+}
+
+topic! {
     /// What Farwatch says of itself.
     pub struct LogSettings {
         /// How log lines look: `text` for people, `json` for machines.
@@ -138,6 +147,33 @@ impl SettingValue for Promotion {
     }
 }
 
+/// Parts of PromQL that are off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Functions, aggregations and duration expressions that may still change.
+    pub experimental_functions: bool,
+    /// Metric names are removed from a result at the end of a query, not by each function.
+    pub delayed_name_removal: bool,
+}
+
+impl SettingValue for Features {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut features = Self::default();
+        for name in Vec::<String>::parse(text)? {
+            match name.as_str() {
+                "promql-experimental-functions" => features.experimental_functions = true,
+                "promql-delayed-name-removal" => features.delayed_name_removal = true,
+                _ => {
+                    return Err(
+                        "a list of promql-experimental-functions and promql-delayed-name-removal".to_owned()
+                    );
+                }
+            }
+        }
+        Ok(features)
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -178,6 +214,14 @@ mod tests {
         assert_eq!(Promotion::parse("*"), Ok(Promotion::AllExcept(BTreeSet::new())));
         let two = BTreeSet::from(["a.b".to_owned(), "c".to_owned()]);
         assert_eq!(Promotion::parse("c, a.b"), Ok(Promotion::Only(two)));
+    }
+
+    #[test]
+    fn reads_features() {
+        assert_eq!(Features::parse(""), Ok(Features::default()));
+        let both = Features { experimental_functions: true, delayed_name_removal: true };
+        assert_eq!(Features::parse("promql-delayed-name-removal,promql-experimental-functions"), Ok(both));
+        assert!(Features::parse("everything").is_err());
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Node {
         let setup = setup.set_up(&mut seed()?.rng()).await?;
         let access = setup.access;
 
-        let query = config.service.role.query.then(|| query_node(&shared, &clock));
+        let query = config.service.role.query.then(|| query_node(config, &shared, &clock));
         let tail: Arc<dyn TailSink> = match &query {
             Some(query) => Arc::clone(&query.tail) as _,
             None => Arc::new(NoTail),
@@ -193,7 +193,8 @@ fn ingest_settings(config: &Config) -> IngestSettings {
     }
 }
 
-fn query_node(bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>) -> QueryNode {
+fn query_node(config: &Config, bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>) -> QueryNode {
+    let features = config.query.enable_feature;
     let tail = Arc::new(Tail::new(TailSettings::default()));
     let follower = Follower::start(FollowerParts {
         bucket: Arc::clone(bucket),
@@ -207,7 +208,11 @@ fn query_node(bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>) -> QueryNode {
         bucket: Arc::clone(bucket),
         shard: SHARD,
         clock: Arc::clone(clock),
-        settings: QuerySettings::default(),
+        settings: QuerySettings {
+            experimental: features.experimental_functions,
+            delayed_name_removal: features.delayed_name_removal,
+            ..QuerySettings::default()
+        },
     }));
     QueryNode { engine, tail, follower: Mutex::new(Some(follower)) }
 }
