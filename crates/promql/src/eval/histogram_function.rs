@@ -1,4 +1,7 @@
 //! `histogram_quantile` and `histogram_fraction`, over classic and native histograms alike.
+//!
+//! A series with an `le` label is taken for a bucket: unlike in Prometheus, native histograms in it (which only a product
+//! of classic buckets and native histograms brings about) are not looked at.
 
 use std::sync::Arc;
 

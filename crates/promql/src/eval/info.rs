@@ -12,7 +12,7 @@ use super::merge::same_labels;
 use super::operator::VectorOperator;
 use super::operator::{Operator, Table, with_column};
 use super::selector::{InstantSelector, Selected};
-use super::series::{SeriesId, labels_of};
+use super::series::{NameState, SeriesId, labels_of};
 use crate::EvalError;
 use crate::plan::{Grid, InfoPlan, Reference};
 
@@ -70,13 +70,13 @@ impl<'e> Evaluation<'e> {
                         .flat_map(BTreeMap::values)
                         .filter_map(|candidates| candidates.latest(step))
                         .collect();
-                    if !chosen.is_empty() || unmatched_stay {
-                        by_choice.entry(chosen).or_insert_with(|| vec![false; grid.count])[step] = true;
-                    }
+                    by_choice.entry(chosen).or_insert_with(|| vec![false; grid.count])[step] = true;
                 }
                 for (chosen, steps) in by_choice {
-                    let enriched = self.enriched(id, &chosen, info.series(), plan)?;
-                    results.add(&enriched, column, |step| steps[step])?;
+                    let added = added_labels(id, &chosen, info.series(), plan)?;
+                    if !added.is_empty() || unmatched_stay {
+                        results.add(&enriched(id, &added), column, |step| steps[step])?;
+                    }
                 }
                 Ok(())
             })?;
@@ -120,36 +120,39 @@ impl<'e> Evaluation<'e> {
         }
         Ok(candidates)
     }
+}
 
-    /// The identity with the labels of info series that it lacks.
-    fn enriched(
-        &self,
-        id: &SeriesId,
-        chosen: &[usize],
-        info: &[SeriesId],
-        plan: &InfoPlan,
-    ) -> Result<SeriesId, EvalError> {
-        let mut added: BTreeMap<&str, &str> = BTreeMap::new();
-        for (name, value) in chosen.iter().flat_map(|index| info[*index].pairs()) {
-            let asked = plan.data_matchers.is_empty()
-                || plan.data_matchers.iter().any(|matcher| matcher.name() == name);
-            if name == METRIC_NAME || !asked {
-                continue;
-            }
-            if added.get(name).is_some_and(|known| *known != value) {
-                return Err(EvalError::Execution(format!("conflicting label: {name}")));
-            }
-            if id.get(name).is_none() {
-                added.insert(name, value);
-            }
+/// The asked-for labels of the info series that the identity lacks.
+fn added_labels<'a>(
+    id: &SeriesId,
+    chosen: &[usize],
+    info: &'a [SeriesId],
+    plan: &InfoPlan,
+) -> Result<BTreeMap<&'a str, &'a str>, EvalError> {
+    let mut added: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, value) in chosen.iter().flat_map(|index| info[*index].pairs()) {
+        let asked =
+            plan.data_matchers.is_empty() || plan.data_matchers.iter().any(|matcher| matcher.name() == name);
+        if name == METRIC_NAME || !asked {
+            continue;
         }
-        let labels = labels_of(id.pairs().chain(added));
-        let state = match id.name_state() {
-            super::series::NameState::Dropped => super::series::NameState::Kept,
-            state => state,
-        };
-        Ok(SeriesId::with_state(labels, state))
+        if added.get(name).is_some_and(|known| *known != value) {
+            return Err(EvalError::Execution(format!("conflicting label: {name}")));
+        }
+        if id.get(name).is_none() {
+            added.insert(name, value);
+        }
     }
+    Ok(added)
+}
+
+fn enriched(id: &SeriesId, added: &BTreeMap<&str, &str>) -> SeriesId {
+    let labels = labels_of(id.pairs().chain(added.iter().map(|(name, value)| (*name, *value))));
+    let state = match id.name_state() {
+        NameState::Dropped => NameState::Kept,
+        state => state,
+    };
+    SeriesId::with_state(labels, state)
 }
 
 impl Candidates {

@@ -29,6 +29,9 @@ enum Shape {
     Custom,
     GaugeHistogram,
     Mixed,
+    /// Without gaps.
+    Steady,
+    /// Always 1, without gaps.
     One,
 }
 
@@ -51,6 +54,7 @@ impl Store {
                     ("sizes", Shape::Custom),
                     ("load", Shape::GaugeHistogram),
                     ("mixed", Shape::Mixed),
+                    ("steady", Shape::Steady),
                 ] {
                     for mode in ["r", "w"] {
                         store.add(labels(name, &[("mode", mode)]), shape, &mut random);
@@ -82,9 +86,11 @@ impl Store {
         let mut samples = SeriesSamples::default();
         let mut counter = 0.0;
         let mut histogram = empty(shape);
-        for at_ms in times(random) {
+        let gapless = matches!(shape, Shape::Steady | Shape::One);
+        let times = if gapless { steady_times() } else { times(random) };
+        for at_ms in times {
             // The server keeps a marker as a histogram after a histogram, and then before the floats of its request.
-            if random.chance(3) && !matches!(shape, Shape::Mixed) {
+            if random.chance(3) && !gapless && !matches!(shape, Shape::Mixed) {
                 samples.timestamps_ms.push(at_ms);
                 samples.values.push(stale_nan());
                 continue;
@@ -99,7 +105,7 @@ impl Store {
                     counter = if random.chance(4) { 0.0 } else { counter + random.below(100) as f64 };
                     Some(counter)
                 }
-                Shape::Gauge | Shape::Mixed => Some(random.below(2_000) as f64 / 8.0 - 100.0),
+                Shape::Gauge | Shape::Mixed | Shape::Steady => Some(random.below(2_000) as f64 / 8.0 - 100.0),
                 Shape::Wild => Some(match random.below(8) {
                     0 => f64::NAN,
                     1 => f64::INFINITY,
@@ -125,6 +131,10 @@ impl Store {
         }
         self.series.insert(labels, samples);
     }
+}
+
+fn steady_times() -> Vec<i64> {
+    (START_MS..START_MS + DURATION_MS).step_by(INTERVAL_MS as usize).collect()
 }
 
 fn times(random: &mut Random) -> Vec<i64> {

@@ -80,7 +80,8 @@ fn range(random: &mut Random, depth: u64) -> String {
 fn scalar(random: &mut Random, depth: u64) -> String {
     match random.below(if depth > 0 { 7 } else { 4 }) {
         0 | 1 => random.pick(&["0", "1", "2.5", "-3", "0.9", "1e10", "NaN", "Inf", "5m"]).to_owned(),
-        2 => "time()".to_owned(),
+        // As a power or a divisor's dividend, a large number blows the last digit up.
+        2 => "(time() - 1700000000)".to_owned(),
         3 => "pi()".to_owned(),
         4 => format!("scalar({})", vector(random, depth - 1)),
         5 => {
@@ -129,7 +130,20 @@ fn vector(random: &mut Random, depth: u64) -> String {
                 format!("histogram_quantile({quantile}, {buckets})")
             }
         }
-        9 => match random.below(6) {
+        9 => match random.below(8) {
+            6 | 7 => {
+                // Over series with gaps the server mixes series up.
+                let base = random.pick(&["steady", "steady{mode=\"r\"}", "rate(steady[5m])", "-steady"]);
+                let labels = random.pick(&[
+                    "",
+                    ", {region=~\".+\"}",
+                    ", {region=\"eu\"}",
+                    ", {__name__=\"target_info\"}",
+                    ", {nothing=~\".+\"}",
+                    ", {__name__=~\".*_info\",region!=\"us\"}",
+                ]);
+                format!("info({base}{labels})")
+            }
             0 => format!("absent({})", vector(random, depth - 1)),
             1 => format!("absent_over_time({})", range(random, depth)),
             2 => format!(
