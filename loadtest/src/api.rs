@@ -119,23 +119,6 @@ impl Client {
         response.is_ok_and(|response| response.status.is_success())
     }
 
-    /// Posts a form to the query API and returns the answer as it came, whether it is a success or an error.
-    ///
-    /// # Errors
-    /// When there is no answer in JSON.
-    pub async fn post_form(
-        &mut self,
-        path: &str,
-        parameters: &[(&str, String)],
-    ) -> Result<serde_json::Value, ApiError> {
-        let pairs: Vec<String> =
-            parameters.iter().map(|(name, value)| format!("{name}={}", percent_encode(value))).collect();
-        let headers = [(CONTENT_TYPE, "application/x-www-form-urlencoded"), (ACCEPT, "application/json")];
-        let response = self.connection.send(Method::POST, path, &headers, pairs.join("&").into()).await?;
-        serde_json::from_slice(&response.body)
-            .map_err(|source| ApiError::NotUnderstood { body: beginning(&response.body), source })
-    }
-
     /// An instant query: the samples of a vector, or all samples of a range selector.
     ///
     /// # Errors

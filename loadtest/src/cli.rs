@@ -33,8 +33,6 @@ pub enum Command {
     Visible(Visible),
     /// Kill a server with -9 again and again under load, and check that nothing acked is lost.
     Crash(Crash),
-    /// Ask Farwatch and a real Prometheus the same random queries over the same random series, and compare the answers.
-    Differential(Differential),
     /// Run the same payloads against several servers, one after another, each fresh, and print one table.
     Compare(Compare),
 }
@@ -169,23 +167,6 @@ pub struct ProbeArgs {
     /// Samples a second that are written in the background meanwhile, from the workload.
     #[arg(long, default_value_t = 0.0)]
     pub background_rate: f64,
-}
-
-/// `loadtest differential`.
-#[derive(Debug, Args)]
-pub struct Differential {
-    /// The farwatch binary.
-    #[arg(long)]
-    pub farwatch: PathBuf,
-    /// The prometheus binary, 3.5 (see `loadtest/get-peers.sh`).
-    #[arg(long)]
-    pub prometheus: PathBuf,
-    /// How many queries.
-    #[arg(long, default_value_t = 20_000)]
-    pub cases: u32,
-    /// Seed of series and queries.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 }
 
 /// `loadtest crash`.

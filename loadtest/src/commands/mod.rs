@@ -2,7 +2,6 @@
 
 pub mod compare;
 pub mod crash;
-pub mod differential;
 pub mod visible;
 pub mod write;
 
@@ -55,9 +54,6 @@ pub enum CommandError {
     /// The directory for data and logs.
     #[error("no temporary directory")]
     TempDir(#[source] std::io::Error),
-    /// The data set cannot be compressed.
-    #[error("the data set cannot be compressed")]
-    Snappy(#[source] snap::Error),
     /// A result that is no JSON.
     #[error("the result cannot be written as JSON")]
     Json(#[from] serde_json::Error),
@@ -85,7 +81,6 @@ pub async fn run(command: &Command) -> Result<Outcome, CommandError> {
         Command::Write(args) => write::run(args).await,
         Command::Visible(args) => visible::run(args).await,
         Command::Crash(args) => crash::run(args).await,
-        Command::Differential(args) => differential::run(args).await,
         Command::Compare(args) => compare::run(args).await,
     }
 }
