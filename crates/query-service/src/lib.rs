@@ -1,4 +1,18 @@
 //! Prometheus HTTP API over segments and the live tail.
+//!
+//! ```text
+//! flushes ─offer, settle─► tail ◄─absorb─ follow ◄─LIST, GET─ bucket
+//!                           │                                   │
+//! request ─► http ─► engine ┴─► source (the tail as of now ∪ ◄──┘ what is not in it) ─► promql ─► http
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`tail`] | the newest data in memory, visible before it is durable |
+//! | [`follow`] | brings in what the tail was not offered |
+//! | `source` | what one query reads: fetched first, evaluated then |
+//! | `engine` | limits, deadlines, places; knows nothing of HTTP |
+//! | [`http`] | Prometheus's API |
 
 mod cardinality;
 mod engine;
