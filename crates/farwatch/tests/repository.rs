@@ -15,6 +15,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("tenancy", &["telemetry"]),
     ("storage-format", &["telemetry"]),
     ("promql", &["telemetry"]),
+    // For tests only, as no other row has it.
+    ("promqltest", &["promql", "telemetry"]),
     ("segment-store", &["storage-format", "telemetry"]),
     ("ingest-service", &["wire", "tenancy", "segment-store", "telemetry"]),
     ("query-service", &["promql", "tenancy", "segment-store", "storage-format", "telemetry"]),

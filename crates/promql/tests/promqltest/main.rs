@@ -1,92 +1,46 @@
-//! Runs Prometheus's own PromQL test scripts (`promql/promqltest/testdata`, unmodified).
-//!
-//! The scripts are not part of this project: they are read from `FARWATCH_PROMQLTEST_DIR`, by default from
-//! `../shared/promqltest` beside the workspace. Where there is no such folder the tests are reported as ignored, never
-//! as passed. Cases that do not pass yet are in `known_failures.txt`, with reasons; a listed case that passes fails the
-//! run, so that the list cannot grow stale.
+//! Prometheus's own test scripts (see the `promqltest` crate), over series in memory.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test without libtest's harness is a test all the same"
-)]
+#![allow(clippy::unwrap_used, reason = "a test without libtest's harness is a test all the same")]
 
-mod compare;
-mod known_failures;
-mod notation;
-mod run;
-mod script;
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 
-use known_failures::KnownFailures;
-use libtest_mimic::{Arguments, Failed, Trial};
+use promql::{EvalOptions, SeriesSamples, Window};
+use promqltest::{Answer, Engine};
+use store::Store;
+use telemetry::Labels;
 
-/// The scripts of Prometheus 3.5. Without the folder these are the tests that did not run.
-const FILES: [&str; 17] = [
-    "aggregators.test",
-    "at_modifier.test",
-    "collision.test",
-    "duration_expression.test",
-    "functions.test",
-    "histograms.test",
-    "limit.test",
-    "literals.test",
-    "name_label_dropping.test",
-    "native_histograms.test",
-    "operators.test",
-    "range_queries.test",
-    "selectors.test",
-    "staleness.test",
-    "subquery.test",
-    "trig_functions.test",
-    "type_and_unit.test",
-];
+/// The settings of Prometheus's own test engine.
+fn options() -> EvalOptions<'static> {
+    EvalOptions {
+        experimental: true,
+        delayed_name_removal: true,
+        default_subquery_step_ms: 60_000,
+        threads: NonZeroUsize::new(2).unwrap(),
+        ..EvalOptions::default()
+    }
+}
 
-fn folder() -> PathBuf {
-    match std::env::var_os("FARWATCH_PROMQLTEST_DIR") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/promqltest"),
+impl Engine for Store {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn load(&mut self, series: &[(Labels, SeriesSamples)]) -> Result<(), String> {
+        series.iter().for_each(|(labels, samples)| self.insert(labels, samples));
+        Ok(())
+    }
+
+    fn query(&mut self, expr: &str, window: Window) -> Result<Answer, String> {
+        let expr = promql::parse(expr).map_err(|error| error.to_string())?;
+        let plan = promql::plan(&expr, window, &options()).map_err(|error| error.to_string())?;
+        let output = promql::evaluate(&plan, self, &options()).map_err(|error| error.to_string())?;
+        Ok(output.into())
     }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let folder = folder();
-    let known = Arc::new(KnownFailures::load());
-    let totals = Arc::new(Mutex::new(run::Totals::default()));
-    let trials = FILES
-        .into_iter()
-        .map(|file| {
-            let path = folder.join(file);
-            let missing = !path.is_file();
-            let (known, sums) = (Arc::clone(&known), Arc::clone(&totals));
-            Trial::test(file, move || check_file(file, &path, &known, &sums)).with_ignored_flag(missing)
-        })
-        .collect();
-    if !folder.is_dir() {
-        println!("no test scripts in {}: not run", folder.display());
-    }
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    let totals = totals.lock().unwrap();
-    println!("test scripts: {} cases, of which {} are known to fail", totals.cases, totals.known_failures);
-    conclusion.exit_code()
-}
-
-fn check_file(
-    file: &str,
-    path: &Path,
-    known: &KnownFailures,
-    totals: &Mutex<run::Totals>,
-) -> Result<(), Failed> {
-    let text = std::fs::read_to_string(path)?;
-    let commands = script::parse(&text)?;
-    let outcome = run::run(file, &commands, known);
-    let mut totals = totals.lock().unwrap();
-    totals.cases += outcome.totals.cases;
-    totals.known_failures += outcome.totals.known_failures;
-    if outcome.problems.is_empty() { Ok(()) } else { Err(outcome.problems.join("\n").into()) }
+    promqltest::main(include_str!("known_failures.txt"), Store::default)
 }

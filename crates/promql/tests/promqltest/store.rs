@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use promql::{SelectedSeries, Selection, SeriesSamples, SeriesSource, SourceError};
-use telemetry::histogram::CUSTOM_BUCKETS_SCHEMA;
-use telemetry::{Histogram, Labels, METRIC_NAME, Span};
-
-use crate::notation::SequenceValue;
+use telemetry::{Histogram, Labels};
 
 #[derive(Default)]
 pub(crate) struct Store {
@@ -15,93 +12,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn clear(&mut self) {
-        self.series.clear();
-    }
-
-    pub(crate) fn load(&mut self, step_ms: i64, with_nhcb: bool, series: &[(Labels, Vec<SequenceValue>)]) {
-        for (labels, values) in series {
-            let samples = self.series.entry(labels.clone()).or_default();
-            for (index, value) in values.iter().enumerate() {
-                let at_ms = step_ms * index as i64;
-                match value {
-                    SequenceValue::Omitted => {}
-                    SequenceValue::Float(value) => insert_float(samples, at_ms, *value),
-                    SequenceValue::Histogram { histogram, .. } => {
-                        insert_histogram(samples, at_ms, Arc::new(histogram.clone()));
-                    }
-                }
-            }
+    pub(crate) fn insert(&mut self, labels: &Labels, more: &SeriesSamples) {
+        let samples = self.series.entry(labels.clone()).or_default();
+        for (at_ms, value) in more.timestamps_ms.iter().zip(&more.values) {
+            insert_float(samples, *at_ms, *value);
         }
-        if with_nhcb {
-            self.load_custom_buckets(step_ms, series);
-        }
-    }
-
-    /// Adds what the classic histograms among `series` are as native histograms with custom buckets.
-    fn load_custom_buckets(&mut self, step_ms: i64, series: &[(Labels, Vec<SequenceValue>)]) {
-        let mut classic: BTreeMap<Labels, BTreeMap<i64, Classic>> = BTreeMap::new();
-        for (labels, values) in series {
-            let name = labels.metric_name().unwrap_or("");
-            let suffix = ["_bucket", "_sum", "_count"].into_iter().find(|suffix| name.ends_with(suffix));
-            let Some(suffix) = suffix else { continue };
-            let bound: Option<f64> = labels.get("le").and_then(|le| le.parse().ok());
-            if suffix == "_bucket" && bound.is_none_or(f64::is_nan) {
-                continue;
-            }
-            let base_name = &name[..name.len() - suffix.len()];
-            let others = labels.iter().filter(|(name, _)| *name != "le" && *name != METRIC_NAME);
-            let base = Labels::from_pairs(others.chain([(METRIC_NAME, base_name)])).unwrap();
-            let by_time = classic.entry(base).or_default();
-            for (index, value) in values.iter().enumerate() {
-                let SequenceValue::Float(value) = value else { continue };
-                let histogram = by_time.entry(step_ms * index as i64).or_default();
-                match suffix {
-                    "_bucket" => histogram.buckets.push((bound.unwrap(), *value)),
-                    "_sum" => histogram.sum = *value,
-                    _ => histogram.count = Some(*value),
-                }
-            }
-        }
-        for (labels, by_time) in classic {
-            let samples = self.series.entry(labels).or_default();
-            for (at_ms, histogram) in by_time {
-                insert_histogram(samples, at_ms, Arc::new(histogram.convert()));
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Classic {
-    buckets: Vec<(f64, f64)>,
-    sum: f64,
-    count: Option<f64>,
-}
-
-impl Classic {
-    fn convert(mut self) -> Histogram {
-        self.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let last = self.buckets.last().copied();
-        let count = self.count.or(last.map(|(_, count)| count)).unwrap_or(0.0);
-        if last.is_none_or(|(bound, _)| bound != f64::INFINITY) {
-            self.buckets.push((f64::INFINITY, count));
-        }
-        let mut before = 0.0;
-        let mut counts = Vec::new();
-        for (_, cumulative) in &self.buckets {
-            counts.push(cumulative - before);
-            before = *cumulative;
-        }
-        let custom_values = self.buckets[..self.buckets.len() - 1].iter().map(|(bound, _)| *bound).collect();
-        Histogram {
-            schema: CUSTOM_BUCKETS_SCHEMA,
-            count,
-            sum: self.sum,
-            positive_spans: vec![Span { offset: 0, length: counts.len() as u32 }],
-            positive_buckets: counts,
-            custom_values,
-            ..Histogram::default()
+        for (at_ms, histogram) in &more.histograms {
+            insert_histogram(samples, *at_ms, Arc::clone(histogram));
         }
     }
 }

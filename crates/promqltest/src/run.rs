@@ -1,14 +1,13 @@
 //! Runs the commands of a script.
 
-use std::num::NonZeroUsize;
-
+use promql::Window;
 use promql::ast::{At, Node, NodeKind};
-use promql::{EvalOptions, QueryOutput, Sample, ScalarSample, Value, VectorSample, Window};
 
+use crate::answer::{Answer, Sample, Value};
 use crate::compare;
+use crate::engine::Engine;
 use crate::known_failures::KnownFailures;
 use crate::script::{Command, Eval, EvalWindow, Expected, ExpectedResult};
-use crate::store::Store;
 
 #[derive(Default)]
 pub(crate) struct Totals {
@@ -22,66 +21,56 @@ pub(crate) struct Outcome {
     pub(crate) problems: Vec<String>,
 }
 
-pub(crate) fn run(file: &str, commands: &[Command], known: &KnownFailures) -> Outcome {
-    let mut store = Store::default();
+pub(crate) fn run(
+    file: &str,
+    commands: &[Command],
+    engine: &mut dyn Engine,
+    known: &KnownFailures,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut lines = Vec::new();
     for command in commands {
-        match command {
-            Command::Clear => store.clear(),
-            Command::Load { step_ms, with_nhcb, series } => store.load(*step_ms, *with_nhcb, series),
+        let (line, result) = match command {
+            Command::Clear => {
+                engine.clear();
+                continue;
+            }
+            Command::Load { line, series } => {
+                (*line, engine.load(series).map_err(|problem| format!("load: {problem}")))
+            }
             Command::Eval(eval) => {
                 outcome.totals.cases += 1;
-                lines.push(eval.line);
-                let listed = known.contains(file, eval.line);
-                match check(eval, &store) {
-                    Err(_) if listed => outcome.totals.known_failures += 1,
-                    Err(problem) => {
-                        outcome.problems.push(format!("{file}:{}: {}: {problem}", eval.line, eval.expr))
-                    }
-                    Ok(()) if listed => outcome
-                        .problems
-                        .push(format!("{file}:{}: passes, but is listed in known_failures.txt", eval.line)),
-                    Ok(()) => {}
-                }
+                (eval.line, check(eval, engine).map_err(|problem| format!("{}: {problem}", eval.expr)))
             }
+        };
+        lines.push(line);
+        match (result, known.contains(file, line)) {
+            (Err(_), true) => outcome.totals.known_failures += 1,
+            (Err(problem), false) => outcome.problems.push(format!("{file}:{line}: {problem}")),
+            (Ok(()), true) => {
+                outcome.problems.push(format!("{file}:{line}: passes, but is listed as a known failure"));
+            }
+            (Ok(()), false) => {}
         }
     }
     for line in known.lines_of(file) {
         if !lines.contains(&line) {
-            outcome.problems.push(format!("{file}:{line} is listed in known_failures.txt but is no case"));
+            outcome.problems.push(format!("{file}:{line} is listed as a known failure but is no case"));
         }
     }
     outcome
 }
 
-/// The settings of Prometheus's own test engine.
-fn options() -> EvalOptions<'static> {
-    EvalOptions {
-        experimental: true,
-        delayed_name_removal: true,
-        default_subquery_step_ms: 60_000,
-        threads: NonZeroUsize::new(2).unwrap(),
-        ..EvalOptions::default()
-    }
-}
-
-fn query(expr: &str, window: Window, store: &Store) -> Result<QueryOutput, String> {
-    let expr = promql::parse(expr).map_err(|error| error.to_string())?;
-    let plan = promql::plan(&expr, window, &options()).map_err(|error| error.to_string())?;
-    promql::evaluate(&plan, store, &options()).map_err(|error| error.to_string())
-}
-
-fn check(eval: &Eval, store: &Store) -> Result<(), String> {
+fn check(eval: &Eval, engine: &mut dyn Engine) -> Result<(), String> {
     match eval.window {
         EvalWindow::Range { start_ms, end_ms, step_ms } => {
-            let output = query(&eval.expr, Window { start_ms, end_ms, step_ms }, store);
-            check_outcome(eval, output).map(|_| ())
+            let answer = engine.query(&eval.expr, Window { start_ms, end_ms, step_ms });
+            check_outcome(eval, answer).map(|_| ())
         }
         EvalWindow::Instant { at_ms } => {
-            check_instant(eval, &eval.expr, at_ms, store)?;
+            check_instant(eval, &eval.expr, at_ms, engine)?;
             for (expr, at_ms) in with_at_modifiers(&eval.expr, at_ms) {
-                check_instant(eval, &expr, at_ms, store)
+                check_instant(eval, &expr, at_ms, engine)
                     .map_err(|problem| format!("as {expr} at {at_ms} ms: {problem}"))?;
             }
             Ok(())
@@ -90,8 +79,8 @@ fn check(eval: &Eval, store: &Store) -> Result<(), String> {
 }
 
 /// Checks the result itself; returns it where there is one.
-fn check_outcome(eval: &Eval, output: Result<QueryOutput, String>) -> Result<Option<QueryOutput>, String> {
-    let output = match output {
+fn check_outcome(eval: &Eval, answer: Result<Answer, String>) -> Result<Option<Answer>, String> {
+    let answer = match answer {
         Err(error) if eval.fail => {
             return match &eval.failure {
                 Some(expected) if !expected.matches(&error) => {
@@ -101,21 +90,20 @@ fn check_outcome(eval: &Eval, output: Result<QueryOutput, String>) -> Result<Opt
             };
         }
         Err(error) => return Err(error),
-        Ok(output) if eval.fail => return Err(format!("expected an error, got {:?}", output.value)),
-        Ok(output) => output,
+        Ok(answer) if eval.fail => return Err(format!("expected an error, got {:?}", answer.value)),
+        Ok(answer) => answer,
     };
-    check_annotations(eval, &output)?;
-    compare::check(eval, &output.value)?;
-    Ok(Some(output))
+    check_annotations(eval, &answer)?;
+    compare::check(eval, &answer.value)?;
+    Ok(Some(answer))
 }
 
-fn check_annotations(eval: &Eval, output: &QueryOutput) -> Result<(), String> {
-    let kinds: [(&[promql::Annotation], &[Expected], bool, bool); 2] = [
-        (&output.warnings, &eval.warnings, eval.warn, eval.no_warn),
-        (&output.infos, &eval.infos, eval.info, eval.no_info),
+fn check_annotations(eval: &Eval, answer: &Answer) -> Result<(), String> {
+    let kinds: [(&[String], &[Expected], bool, bool); 2] = [
+        (&answer.warnings, &eval.warnings, eval.warn, eval.no_warn),
+        (&answer.infos, &eval.infos, eval.info, eval.no_info),
     ];
-    for (found, expected, some, none) in kinds {
-        let texts: Vec<&str> = found.iter().map(|annotation| annotation.message.as_str()).collect();
+    for (texts, expected, some, none) in kinds {
         if some && texts.is_empty() {
             return Err("an annotation is missing".to_owned());
         }
@@ -136,33 +124,26 @@ fn check_annotations(eval: &Eval, output: &QueryOutput) -> Result<(), String> {
 }
 
 /// Checks an instant query, and then the middle of a range query around it.
-fn check_instant(eval: &Eval, expr: &str, at_ms: i64, store: &Store) -> Result<(), String> {
-    let Some(output) = check_outcome(eval, query(expr, Window::instant(at_ms), store))? else {
+fn check_instant(eval: &Eval, expr: &str, at_ms: i64, engine: &mut dyn Engine) -> Result<(), String> {
+    let Some(answer) = check_outcome(eval, engine.query(expr, Window::instant(at_ms)))? else {
         return Ok(());
     };
     if eval.range_vector.is_some() || matches!(eval.result, ExpectedResult::String(_)) {
         return Ok(());
     }
     let window = Window { start_ms: at_ms - 60_000, end_ms: at_ms + 60_000, step_ms: 60_000 };
-    let range = query(expr, window, store).map_err(|error| format!("as a range query: {error}"))?;
+    let range = engine.query(expr, window).map_err(|error| format!("as a range query: {error}"))?;
     if eval.ordered {
         return Ok(());
     }
     let Value::Matrix(matrix) = range.value else { return Err("a range query without a matrix".to_owned()) };
     let mut vector = Vec::new();
     for series in matrix {
-        let float =
-            series.floats.iter().find(|(time, _)| *time == at_ms).map(|(_, value)| Sample::Float(*value));
-        let histogram = series.histograms.iter().find(|(time, _)| *time == at_ms);
-        let histogram = histogram.map(|(_, histogram)| Sample::Histogram(histogram.clone()));
-        for sample in float.into_iter().chain(histogram) {
-            vector.push(VectorSample { labels: series.labels.clone(), timestamp_ms: at_ms, sample });
-        }
+        let now = series.points.into_iter().filter(|(time, _)| *time == at_ms);
+        vector.extend(now.map(|(_, sample)| (series.labels.clone(), sample)));
     }
-    let value = match (&output.value, vector.first().map(|sample| &sample.sample)) {
-        (Value::Scalar(_), Some(Sample::Float(value))) => {
-            Value::Scalar(ScalarSample { timestamp_ms: at_ms, value: *value })
-        }
+    let value = match (&answer.value, vector.first()) {
+        (Value::Scalar(_), Some((_, Sample::Float(value)))) => Value::Scalar(*value),
         _ => Value::Vector(vector),
     };
     compare::check(eval, &value).map_err(|problem| format!("as a range query: {problem}"))

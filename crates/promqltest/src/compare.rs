@@ -1,8 +1,9 @@
 //! Whether a result is what a script says.
 
-use promql::{MatrixSeries, Sample, Value, VectorSample};
+use promql::Bucket;
 use telemetry::{Histogram, Labels, is_stale_nan};
 
+use crate::answer::{FoundHistogram, Sample, Series, Value};
 use crate::notation::SequenceValue;
 use crate::script::{Eval, EvalWindow, ExpectedResult};
 
@@ -62,12 +63,33 @@ fn histograms_match(expected: &Histogram, hint_is_set: bool, found: &Histogram) 
         && (!hint_is_set || expected.counter_reset_hint == found.counter_reset_hint)
 }
 
+/// Whether `found` is what shows of `expected` where only buckets with something in them do.
+fn buckets_match(expected: &Histogram, count: f64, sum: f64, found: &[Bucket]) -> bool {
+    let buckets = promql::all_buckets(expected);
+    let mut filled = buckets.iter().filter(|bucket| bucket.count != 0.0);
+    let same = |expected: &Bucket, found: &Bucket| {
+        // The lowest bucket with custom boundaries has none below, and is shown as if it included that.
+        let lower_inclusive = expected.lower_inclusive || expected.lower == f64::NEG_INFINITY;
+        almost_equal(expected.lower, found.lower)
+            && almost_equal(expected.upper, found.upper)
+            && almost_equal(expected.count, found.count)
+            && (lower_inclusive, expected.upper_inclusive) == (found.lower_inclusive, found.upper_inclusive)
+    };
+    almost_equal(expected.count, count)
+        && almost_equal(expected.sum, sum)
+        && found.iter().all(|found| filled.next().is_some_and(|expected| same(expected, found)))
+        && filled.next().is_none()
+}
+
 fn value_matches(expected: &SequenceValue, found: &Sample) -> bool {
     match (expected, found) {
         (SequenceValue::Float(expected), Sample::Float(found)) => almost_equal(*expected, *found),
-        (SequenceValue::Histogram { histogram, hint_is_set }, Sample::Histogram(found)) => {
-            histograms_match(histogram, *hint_is_set, found)
-        }
+        (SequenceValue::Histogram { histogram, hint_is_set }, Sample::Histogram(found)) => match found {
+            FoundHistogram::Whole(found) => histograms_match(histogram, *hint_is_set, found),
+            FoundHistogram::Buckets { count, sum, buckets } => {
+                buckets_match(histogram, *count, *sum, buckets)
+            }
+        },
         _ => false,
     }
 }
@@ -75,13 +97,13 @@ fn value_matches(expected: &SequenceValue, found: &Sample) -> bool {
 pub(crate) fn check(eval: &Eval, value: &Value) -> Result<(), String> {
     match (value, &eval.result) {
         (Value::Scalar(found), ExpectedResult::Scalar(expected)) => {
-            if almost_equal(*expected, found.value) {
+            if almost_equal(*expected, *found) {
                 Ok(())
             } else {
-                Err(format!("expected scalar {expected}, got {}", found.value))
+                Err(format!("expected scalar {expected}, got {found}"))
             }
         }
-        (Value::String { text, .. }, ExpectedResult::String(expected)) if text == expected => Ok(()),
+        (Value::String(found), ExpectedResult::String(expected)) if found == expected => Ok(()),
         (Value::Vector(found), ExpectedResult::Series(expected)) => check_vector(eval, expected, found),
         (Value::Matrix(found), ExpectedResult::Series(expected)) => check_matrix(eval, expected, found),
         (found, _) => Err(format!("a result of another type: {found:?}")),
@@ -91,21 +113,21 @@ pub(crate) fn check(eval: &Eval, value: &Value) -> Result<(), String> {
 fn check_vector(
     eval: &Eval,
     expected: &[(Labels, Vec<SequenceValue>)],
-    found: &[VectorSample],
+    found: &[(Labels, Sample)],
 ) -> Result<(), String> {
-    for (position, sample) in found.iter().enumerate() {
-        let Some(at) = expected.iter().position(|(labels, _)| *labels == sample.labels) else {
-            return Err(format!("unexpected {:?} in result: {:?}", sample.labels, sample.sample));
+    for (position, (labels, sample)) in found.iter().enumerate() {
+        let Some(at) = expected.iter().position(|(candidate, _)| candidate == labels) else {
+            return Err(format!("unexpected {labels:?} in result: {sample:?}"));
         };
         if eval.ordered && at != position {
-            return Err(format!("{:?} is at position {position}, not {at}", sample.labels));
+            return Err(format!("{labels:?} is at position {position}, not {at}"));
         }
         let expected = &expected[at].1[0];
-        if !value_matches(expected, &sample.sample) {
-            return Err(format!("{:?}: expected {expected:?}, got {:?}", sample.labels, sample.sample));
+        if !value_matches(expected, sample) {
+            return Err(format!("{labels:?}: expected {expected:?}, got {sample:?}"));
         }
     }
-    let missing = expected.iter().find(|(labels, _)| !found.iter().any(|sample| sample.labels == *labels));
+    let missing = expected.iter().find(|(labels, _)| !found.iter().any(|(candidate, _)| candidate == labels));
     match missing {
         Some((labels, _)) => Err(format!("{labels:?} is missing in the result")),
         None if found.len() > expected.len() => Err("an element occurs twice".to_owned()),
@@ -116,7 +138,7 @@ fn check_vector(
 fn check_matrix(
     eval: &Eval,
     expected: &[(Labels, Vec<SequenceValue>)],
-    found: &[MatrixSeries],
+    found: &[Series],
 ) -> Result<(), String> {
     if found.windows(2).any(|pair| pair[0].labels >= pair[1].labels) {
         return Err("the series are not in ascending label order".to_owned());
@@ -130,19 +152,14 @@ fn check_matrix(
         let Some((_, values)) = expected.iter().find(|(labels, _)| *labels == series.labels) else {
             return Err(format!("unexpected {:?} in result: {series:?}", series.labels));
         };
-        let mut floats = series.floats.iter();
-        let mut histograms = series.histograms.iter();
+        let mut points = series.points.iter();
         for (index, value) in values.iter().enumerate() {
             let at_ms = start_ms + step_ms * index as i64;
-            let found = match value {
-                SequenceValue::Omitted => continue,
-                SequenceValue::Float(_) => floats.next().map(|(time, value)| (*time, Sample::Float(*value))),
-                SequenceValue::Histogram { .. } => {
-                    histograms.next().map(|(time, histogram)| (*time, Sample::Histogram(histogram.clone())))
-                }
-            };
-            match found {
-                Some((time, found)) if time == at_ms && value_matches(value, &found) => {}
+            if matches!(value, SequenceValue::Omitted) {
+                continue;
+            }
+            match points.next() {
+                Some((time, found)) if *time == at_ms && value_matches(value, found) => {}
                 found => {
                     return Err(format!(
                         "{:?} at {at_ms} ms: expected {value:?}, got {found:?} in {series:?}",
@@ -151,7 +168,7 @@ fn check_matrix(
                 }
             }
         }
-        if floats.next().is_some() || histograms.next().is_some() {
+        if points.next().is_some() {
             return Err(format!("{:?} has more points than expected: {series:?}", series.labels));
         }
     }

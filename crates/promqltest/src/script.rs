@@ -1,13 +1,17 @@
 //! The language of the scripts: `load`, `eval`, `clear`.
 
+use std::sync::Arc;
+
+use promql::SeriesSamples;
 use regex::Regex;
 use telemetry::Labels;
 
+use crate::custom_buckets;
 use crate::notation::{self, SequenceValue};
 
 pub(crate) enum Command {
     Clear,
-    Load { step_ms: i64, with_nhcb: bool, series: Vec<(Labels, Vec<SequenceValue>)> },
+    Load { line: usize, series: Vec<(Labels, SeriesSamples)> },
     Eval(Box<Eval>),
 }
 
@@ -92,9 +96,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
             "load" | "load_with_nhcb" => {
                 let step = line[word.len()..].trim();
                 let step_ms = promql::parse_duration_ms(step).map_err(located)?;
-                let series =
-                    block.into_iter().map(notation::series).collect::<Result<_, _>>().map_err(located)?;
-                Command::Load { step_ms, with_nhcb: word.ends_with("nhcb"), series }
+                let samples =
+                    |line| notation::series(line).map(|(labels, values)| (labels, at_steps(values, step_ms)));
+                let mut series: Vec<_> =
+                    block.into_iter().map(samples).collect::<Result<_, _>>().map_err(located)?;
+                if word.ends_with("nhcb") {
+                    series.extend(custom_buckets::converted(&series));
+                }
+                Command::Load { line: number, series }
             }
             _ if word.starts_with("eval") => {
                 Command::Eval(Box::new(parse_eval(line, number, &block).map_err(located)?))
@@ -103,6 +112,25 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
         });
     }
     Ok(commands)
+}
+
+/// The values as samples, from time 0.
+fn at_steps(values: Vec<SequenceValue>, step_ms: i64) -> SeriesSamples {
+    let mut samples = SeriesSamples::default();
+    for (index, value) in values.into_iter().enumerate() {
+        let at_ms = step_ms * index as i64;
+        match value {
+            SequenceValue::Omitted => {}
+            SequenceValue::Float(value) => {
+                samples.timestamps_ms.push(at_ms);
+                samples.values.push(value);
+            }
+            SequenceValue::Histogram { histogram, .. } => {
+                samples.histograms.push((at_ms, Arc::new(histogram)))
+            }
+        }
+    }
+    samples
 }
 
 fn parse_eval(line: &str, number: usize, block: &[&str]) -> Result<Eval, String> {
