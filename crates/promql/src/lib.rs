@@ -33,7 +33,7 @@ pub use output::{
 pub use plan::{EvalOptions, Plan, Window, plan};
 pub use source::{SelectedSeries, Selection, SeriesSamples, SeriesSource, SourceError};
 
-/// Parses a query. Experimental functions are parsed, too; [`plan`] refuses them unless they are switched on.
+/// Parses a query. Experimental functions are parsed, too; [`plan()`] refuses them unless they are switched on.
 ///
 /// # Errors
 /// [`ParseError`] in Prometheus's wording, with its position.
