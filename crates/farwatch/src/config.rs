@@ -5,8 +5,8 @@
 //! | [`setting`] | what a setting is, and the macro that defines a topic of them |
 //! | [`value`] | how text becomes a value |
 //! | [`topics`] | the settings |
-//! | [`file`] | the TOML file |
-//! | [`reference`] | the documentation made of all that |
+//! | [`mod@file`] | the TOML file |
+//! | [`mod@reference`] | the documentation made of all that |
 
 pub mod file;
 pub mod reference;

@@ -1,6 +1,6 @@
 //! Prometheus's HTTP API (as of 3.5) over a [`QueryEngine`].
 //!
-//! Every route is in [`ROUTES`]. All of them need a credential with the scope `metrics:read`; the tenant comes from it and
+//! Every route is in `ROUTES`. All of them need a credential with the scope `metrics:read`; the tenant comes from it and
 //! from nowhere else. Beyond Prometheus: `provisional=false` leaves out what is not durable yet.
 
 use std::sync::Arc;

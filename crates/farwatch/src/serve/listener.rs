@@ -52,7 +52,7 @@ impl Listener {
         self.address
     }
 
-    /// Serves `router` until `stop`, then lets the requests that run end, for at most [`DRAIN_TIME`].
+    /// Serves `router` until `stop`, then lets the requests that run end, for at most `DRAIN_TIME`.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
         /// How long to wait when the system has no more file descriptors.
         const BREATHER: Duration = Duration::from_millis(100);
