@@ -51,6 +51,8 @@ struct Classic {
 impl Classic {
     fn convert(mut self) -> Histogram {
         self.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        // Other notations of the same bound say nothing new.
+        self.buckets.dedup_by_key(|(bound, _)| *bound);
         let last = self.buckets.last().copied();
         let count = self.count.or(last.map(|(_, count)| count)).unwrap_or(0.0);
         if last.is_none_or(|(bound, _)| bound != f64::INFINITY) {

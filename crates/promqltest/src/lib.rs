@@ -81,12 +81,15 @@ pub fn main<E: Engine>(
             Trial::test(file, check).with_ignored_flag(missing)
         })
         .collect();
-    if !folder.is_dir() {
+    let prints = !arguments.list;
+    if prints && !folder.is_dir() {
         println!("no test scripts in {}: not run", folder.display());
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let totals = totals.lock().unwrap();
-    println!("test scripts: {} cases, of which {} are known to fail", totals.cases, totals.known_failures);
+    if prints {
+        println!("test scripts: {} cases; {} known failures", totals.cases, totals.known_failures);
+    }
     conclusion.exit_code()
 }
 

@@ -204,3 +204,87 @@ fn pin(node: &mut Node, at_ms: i64) {
         NodeKind::Unary { expr, .. } | NodeKind::Paren(expr) => pin(expr, at_ms),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use promql::SeriesSamples;
+    use telemetry::Labels;
+
+    use super::*;
+    use crate::script;
+
+    /// Answers 1 to whatever is asked, and takes no samples.
+    struct One;
+
+    impl Engine for One {
+        fn clear(&mut self) {}
+
+        fn load(&mut self, _series: &[(Labels, SeriesSamples)]) -> Result<(), String> {
+            Err("no room".to_owned())
+        }
+
+        fn query(&mut self, _expr: &str, window: Window) -> Result<Answer, String> {
+            let value = if window.is_instant() { Value::Scalar(1.0) } else { Value::Matrix(Vec::new()) };
+            Ok(Answer { value, warnings: vec!["mind the gap".to_owned()], infos: Vec::new() })
+        }
+    }
+
+    const SCRIPT: &str = "
+load 5m
+  metric 1 2 3
+
+eval instant at 0 1
+  expect ordered
+  expect warn msg: mind the gap
+  1
+
+eval instant at 0 2
+  2
+
+eval instant at 0 3
+  expect no_warn
+  expect ordered
+  1
+
+eval instant at 0 4
+  expect fail
+
+eval range from 0 to 5m step 5m 5
+";
+
+    fn outcome(known_failures: &str) -> Outcome {
+        run("a.test", &script::parse(SCRIPT).unwrap(), &mut One, &KnownFailures::parse(known_failures))
+    }
+
+    #[test]
+    fn what_differs_is_a_problem() {
+        let outcome = outcome("");
+        assert_eq!(outcome.totals.cases, 5);
+        let starts = outcome.problems.iter().map(|problem| problem.split(", got").next().unwrap());
+        assert_eq!(
+            starts.collect::<Vec<_>>(),
+            [
+                "a.test:2: load: no room",
+                "a.test:10: 2: expected scalar 2",
+                "a.test:13: 3: unexpected annotations [\"mind the gap\"]",
+                "a.test:18: 4: expected an error",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_list_of_known_failures_holds_what_fails_and_nothing_else() {
+        let rest = "a.test:10: x\na.test:13: x\na.test:18: x";
+        let complete = outcome(&format!("# why\na.test:2: full\n{rest}"));
+        assert!(complete.problems.is_empty(), "{:?}", complete.problems);
+        assert_eq!(complete.totals.known_failures, 4);
+        let wrong = outcome(&format!("a.test:2: full\na.test:5: x\na.test:6: x\n{rest}"));
+        assert_eq!(
+            wrong.problems,
+            [
+                "a.test:5: passes, but is listed as a known failure",
+                "a.test:6 is listed as a known failure but is no case"
+            ]
+        );
+    }
+}
