@@ -15,7 +15,10 @@ if [[ $# -ne 1 || $1 == -* ]]; then
 fi
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# The mirror that this machine uses already.
+mirror=$(apt-get indextargets --format '$(SITE)' 'Component: main' | grep -v security | sort | uniq -c | sort -rn |
+    awk 'NR == 1 { print $2 }')
+: "${mirror:?no Debian mirror is configured in apt}"
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 packages=(prometheus victoria-metrics)
 
