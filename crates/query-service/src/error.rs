@@ -15,6 +15,9 @@ pub enum QueryError {
     /// There is nothing under this name.
     #[error("{0}")]
     NotFound(String),
+    /// The request's body came too slowly: send it faster.
+    #[error("the request body came too slowly")]
+    BodyTooSlow,
     /// Nobody knows who asks, or they may not.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -106,7 +109,7 @@ impl From<ReadError> for QueryError {
 pub enum Outcome {
     /// It has an answer.
     Success,
-    /// [`QueryError::BadRequest`], [`QueryError::NotFound`].
+    /// [`QueryError::BadRequest`], [`QueryError::NotFound`], [`QueryError::BodyTooSlow`].
     BadRequest,
     /// [`QueryError::Access`].
     Refused,
@@ -173,6 +176,7 @@ impl QueryError {
         let (status, error_type, outcome) = match self {
             Self::BadRequest(_) => (400, "bad_data", Outcome::BadRequest),
             Self::NotFound(_) => (404, "not_found", Outcome::BadRequest),
+            Self::BodyTooSlow => (408, "timeout", Outcome::BadRequest),
             Self::Access(error) if error.is_forbidden() => (403, "forbidden", Outcome::Refused),
             Self::Access(_) => (401, "unauthorized", Outcome::Refused),
             Self::TooMany(_) => (429, "too_many_requests", Outcome::TooMany),

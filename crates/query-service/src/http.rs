@@ -6,17 +6,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
-use axum::http::{HeaderMap, header};
-use axum::routing::{MethodFilter, on};
-use tenancy::{Access, Scope};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::header;
+use axum::response::Response;
+use axum::routing::{MethodFilter, any, on};
+use tenancy::{Access, Scope, Tenant};
+use tokio::sync::Semaphore;
 
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
-use crate::limits::MAX_FORM_BYTES;
+use crate::limits::FORM_MEMORY_BYTES;
 
+mod form;
 mod json;
 mod lookups;
 mod params;
@@ -42,6 +44,7 @@ enum Endpoint {
     Query,
     QueryRange,
     FormatQuery,
+    ParseQuery,
     Series,
     Labels,
     LabelValues,
@@ -57,10 +60,11 @@ enum Endpoint {
 }
 
 /// Every route: path, whether POST is taken beside GET, and what it is. Tests walk this list.
-const ROUTES: [(&str, bool, Endpoint); 15] = [
+const ROUTES: [(&str, bool, Endpoint); 16] = [
     ("/api/v1/query", true, Endpoint::Query),
     ("/api/v1/query_range", true, Endpoint::QueryRange),
     ("/api/v1/format_query", true, Endpoint::FormatQuery),
+    ("/api/v1/parse_query", true, Endpoint::ParseQuery),
     ("/api/v1/series", true, Endpoint::Series),
     ("/api/v1/labels", true, Endpoint::Labels),
     ("/api/v1/label/{name}/values", false, Endpoint::LabelValues),
@@ -80,54 +84,73 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     ROUTES.into_iter().map(|(path, _, _)| path)
 }
 
-/// The routes, to be merged with those of other parts.
+/// What every request works with.
+#[derive(Clone, Debug)]
+struct Service {
+    parts: HttpParts,
+    /// Bytes that forms in memory may still take.
+    form_memory: Arc<Semaphore>,
+}
+
+/// The routes, to be merged with those of other parts. Bodies are bounded by all requests of one router together.
 pub fn router(parts: HttpParts) -> Router {
     let mut router = Router::new();
     for (path, with_post, endpoint) in ROUTES {
         let methods = if with_post { MethodFilter::GET.or(MethodFilter::POST) } else { MethodFilter::GET };
-        let handler = move |State(parts): State<HttpParts>,
-                            name: Option<Path<String>>,
-                            RawQuery(query_string): RawQuery,
-                            headers: HeaderMap,
-                            body: Result<Bytes, BytesRejection>| async move {
-            let name = name.map_or_else(String::new, |Path(name)| name);
-            let params = match body {
-                Ok(body) => Params::parse(&body, query_string.as_deref().unwrap_or_default()),
-                Err(rejection) => return response::error(&unread(&rejection)),
-            };
-            match answer(&parts, endpoint, &headers, &params, &name).await {
+        let handler = move |State(service): State<Service>,
+                            path: Result<RawPathParams, RawPathParamsRejection>,
+                            request: Request| async move {
+            match handle(&service, endpoint, path, request).await {
                 Ok(parts) => response::ok(parts),
                 Err(error) => response::error(&error),
             }
         };
         router = router.route(path, on(methods, handler));
     }
-    router.layer(DefaultBodyLimit::max(MAX_FORM_BYTES)).with_state(parts)
+    let form_memory = Arc::new(Semaphore::new(FORM_MEMORY_BYTES));
+    router.route("/api/v1/{*rest}", any(not_found)).with_state(Service { parts, form_memory })
 }
 
-/// What a client is told whose body is longer than [`MAX_FORM_BYTES`], or came in half.
-fn unread(rejection: &BytesRejection) -> QueryError {
-    QueryError::BadRequest(format!("the request body cannot be read: {}", rejection.body_text()))
+async fn not_found() -> Response {
+    response::error(&QueryError::NotFound("there is nothing under this path".to_owned()))
 }
 
-async fn answer(
-    parts: &HttpParts,
+/// Nothing of the body is read before it is known who sends it.
+async fn handle(
+    service: &Service,
     endpoint: Endpoint,
-    headers: &HeaderMap,
-    params: &Params,
-    label: &str,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
 ) -> Result<Parts, QueryError> {
-    let engine = &*parts.engine;
-    let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let principal = parts
+    let engine = &*service.parts.engine;
+    let (head, body) = request.into_parts();
+    let authorization = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let principal = service
+        .parts
         .access
         .authorize(authorization, Scope::MetricsRead, engine.now_ms())
         .inspect_err(|_| engine.count(crate::Outcome::Refused))?;
-    let tenant = &*principal.tenant;
+    let path = path.map_err(|error| QueryError::BadRequest(error.body_text()))?;
+    let label = path.iter().next().map_or("", |(_, name)| name);
+    let form = form::read(&head.headers, body, &service.form_memory).await?;
+    let params = Params::parse(&form.bytes, head.uri.query().unwrap_or_default());
+    // The parameters take about what the form took.
+    let _held = form.into_held();
+    answer(engine, endpoint, &principal.tenant, &params, label).await
+}
+
+async fn answer(
+    engine: &QueryEngine,
+    endpoint: Endpoint,
+    tenant: &Tenant,
+    params: &Params,
+    label: &str,
+) -> Result<Parts, QueryError> {
     match endpoint {
         Endpoint::Query => queries::query(engine, tenant, params).await,
         Endpoint::QueryRange => queries::query_range(engine, tenant, params).await,
         Endpoint::FormatQuery => queries::format_query(params),
+        Endpoint::ParseQuery => queries::parse_query(params),
         Endpoint::Series => lookups::series(engine, tenant, params).await,
         Endpoint::Labels => lookups::labels(engine, tenant, params).await,
         Endpoint::LabelValues => lookups::label_values(engine, tenant, params, label).await,

@@ -33,6 +33,12 @@ pub const TENANT_SHARE_OF_QUERIES: usize = 4;
 pub const MAX_POINTS: i64 = 11_000;
 /// Bytes of a request's form body: the longest query, every byte of it percent-encoded, and some parameters.
 pub const MAX_FORM_BYTES: usize = 3 * promql::limits::MAX_QUERY_BYTES + (64 << 10);
+/// Memory (bytes) for the form bodies of all requests together: twenty of the longest, or many thousands of usual ones.
+pub const FORM_MEMORY_BYTES: usize = 64 << 20;
+/// Longest silence of a client in the middle of its form. Clients write forms at once; what is slower holds memory.
+pub const FORM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for a whole form, however steadily it trickles.
+pub const FORM_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a part of a response: large enough that parts cost nothing, small enough to be sent while the next is made.
 pub const RESPONSE_PART_BYTES: usize = 64 << 10;
 /// Values or label sets of one answer of a label API, unless the request's own `limit` is lower.

@@ -1,4 +1,4 @@
-//! `query`, `query_range`, `format_query`: PromQL.
+//! `query`, `query_range`, `format_query`, `parse_query`: PromQL.
 
 use promql::Window;
 
@@ -74,4 +74,10 @@ pub(super) fn common(params: &Params) -> Result<RequestOptions, QueryError> {
 pub(super) fn format_query(params: &Params) -> Result<Parts, QueryError> {
     let pretty = promql::format_query(params.get("query").unwrap_or_default())?;
     Ok(response::success(&[], &[], |writer| writer.json.string(&pretty)))
+}
+
+/// `GET|POST /api/v1/parse_query`: `query`.
+pub(super) fn parse_query(params: &Params) -> Result<Parts, QueryError> {
+    let tree = promql::parse_query_json(params.get("query").unwrap_or_default())?;
+    Ok(response::success(&[], &[], |writer| writer.json.raw(&tree.to_string())))
 }

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use segment_store::testing::MemoryBucket;
 use segment_store::{Bucket, FlushOutcome, TailOffer, TailSink};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::*;
+use crate::limits::MAX_FORM_BYTES;
 use crate::tail::{Tail, TailSettings};
 use crate::testing::{NOW_MS, always_caught_up, directory, engine, segment, series, store, tenant_id, up};
 use crate::{Outcome, QuerySettings};
@@ -329,6 +331,51 @@ async fn bad_requests_say_what_is_wrong() {
         .body(Body::from(vec![b'a'; MAX_FORM_BYTES + 1]))
         .unwrap();
     let (status, body, _) = shard.send(too_long).await;
+    assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")), "{body}");
+}
+
+#[tokio::test]
+async fn nothing_is_read_from_whom_nobody_knows() {
+    let shard = Shard::new();
+    let never = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::convert::Infallible>>());
+    for (key, expected) in [("Bearer garbage", 401), (&*shard.keys[WRITER], 403)] {
+        let request =
+            Request::post("/api/v1/query").header(header::AUTHORIZATION, key).body(never()).unwrap();
+        let (status, _, _) = shard.send(request).now_or_never().expect("an answer without the body");
+        assert_eq!(status, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_does_not_come_is_given_up() {
+    let shard = Shard::new();
+    let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::convert::Infallible>>());
+    let request =
+        Request::post("/api/v1/query").header(header::AUTHORIZATION, &shard.keys[ACME]).body(never).unwrap();
+    let (status, body, _) = shard.send(request).await;
+    assert_eq!((status, body), (408, error("timeout", "the request body came too slowly")));
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_json() {
+    let shard = Shard::new();
+    let (status, body) = shard.get("/api/v1/label/a%ff/values").await;
+    assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")), "{body}");
+    for path in ["/api/v1/nothing", "/api/v1/label/a/nothing", "/api/v1/query/nothing"] {
+        let (status, body) = shard.get(path).await;
+        assert_eq!((status, body), (404, error("not_found", "there is nothing under this path")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn queries_are_taken_apart() {
+    let shard = Shard::new();
+    let tree = shard.data("/api/v1/parse_query?query=up").await;
+    assert_eq!((&tree["type"], &tree["name"]), (&json!("vectorSelector"), &json!("up")));
+    let request = Request::post("/api/v1/parse_query").header(header::AUTHORIZATION, &shard.keys[ACME]);
+    let (status, body, _) = shard.send(request.body(Body::from("query=up")).unwrap()).await;
+    assert_eq!((status, &body["data"]), (200, &tree));
+    let (status, body) = shard.get("/api/v1/parse_query?query=up%7B").await;
     assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")), "{body}");
 }
 
