@@ -89,15 +89,23 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
         Some(address) => Some(Listener::bind("otlp-grpc-listen", address.as_str()).await?),
         None => None,
     };
-    let (node, first_key) = Node::start(config, Arc::clone(&clock)).await?;
+    let (node, hand_over) = Node::start(config, Arc::clone(&clock)).await?;
     let node = Arc::new(node);
 
     let mut text = welcome::listening(http.address(), grpc.as_ref().map(Listener::address));
-    if let Some(first) = &first_key {
-        text.push_str(&welcome::first_start(first.key.expose(), directory::FIRST_TENANT, http.address()));
+    let anonymous = config.service.anonymous_tenant.as_ref();
+    if let Some(anonymous) = anonymous {
+        text.push_str(&welcome::anonymous(anonymous.as_str()));
+    }
+    if let Some(first) = &hand_over.first_key {
+        let key = first.key.expose();
+        text.push_str(&welcome::first_start(key, directory::FIRST_TENANT, anonymous, http.address()));
+    }
+    if let Some(path) = &hand_over.key_file {
+        text.push_str(&welcome::key_file(path, directory::FIRST_TENANT));
     }
     print(&text).map_err(|source| ServeError::System { what: "print to standard output", source })?;
-    if let Some(first) = first_key {
+    if let Some(first) = hand_over.first_key {
         first
             .shown()
             .map_err(|source| ServeError::System { what: "remove the file of the first API key", source })?;

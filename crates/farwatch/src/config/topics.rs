@@ -40,8 +40,8 @@ topic! {
     pub struct ServiceSettings {
         /// What this process does: `all`, or some of `ingest,query`.
         role: Roles = "all", "ROLES";
-        /// File that the first start writes the first tenant's API key to, readable for its owner only, instead of
-        /// printing it.
+        /// File that the first start makes for the first tenant's API key, readable for its owner only, instead of
+        /// printing the key. A first start is refused when the file is there already.
         bootstrap_key_file: Option<PathBuf> = "", "FILE";
         /// Tenant to which requests without credentials belong. Refused unless every listen address is a loopback address.
         anonymous_tenant: Option<TenantId> = "", "NAME";

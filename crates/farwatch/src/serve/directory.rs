@@ -48,6 +48,15 @@ pub enum DirectorySetupError {
         /// Why.
         source: io::Error,
     },
+    /// The file for the first key is there already.
+    #[error(
+        "the file {} (setting bootstrap-key-file) is there already, and may be all that holds another key; name a file that does not exist, or move this one away",
+        .0.display()
+    )]
+    KeyFileTaken(PathBuf),
+    /// The directory that the file for the first key is to be made in is not there.
+    #[error("the directory {} (of setting bootstrap-key-file) does not exist; make it first", .0.display())]
+    NoPlaceForKeyFile(PathBuf),
     /// The signing key's file holds something else.
     #[error("{} does not hold a signing key (32 bytes in hexadecimal digits)", .0.display())]
     SigningKey(PathBuf),
@@ -96,6 +105,8 @@ pub struct Setup {
     pub etag: Etag,
     /// The first tenant's key, if this start is the first one or the first that comes to show it.
     pub first_key: Option<FirstKey>,
+    /// The file that this start wrote the first tenant's key to.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What setting up needs.
@@ -104,12 +115,30 @@ pub struct SetupParts<'a> {
     pub bucket: &'a dyn Bucket,
     /// Where the signing key lies.
     pub data_dir: &'a Path,
-    /// Where the first key's text goes instead of being shown.
+    /// Where the first key's text goes instead of being shown: a file that the first start makes.
     pub bootstrap_key_file: Option<&'a Path>,
     /// The tenant of requests without credentials, made if it is not there.
     pub anonymous_tenant: Option<&'a TenantId>,
     /// Wall time, ms since the Unix epoch.
     pub now_ms: i64,
+}
+
+/// Refuses a file for the first key that a first start could not make, before that start makes anything.
+///
+/// # Errors
+/// [`DirectorySetupError`].
+pub fn check_bootstrap_key_file(data_dir: &Path, key_file: &Path) -> Result<(), DirectorySetupError> {
+    if data_dir.join(SIGNING_KEY_FILE).exists() {
+        return Ok(());
+    }
+    if key_file.symlink_metadata().is_ok() {
+        return Err(DirectorySetupError::KeyFileTaken(key_file.to_owned()));
+    }
+    let directory = secret_file::directory_of(key_file);
+    if !directory.is_dir() {
+        return Err(DirectorySetupError::NoPlaceForKeyFile(directory.to_owned()));
+    }
+    Ok(())
 }
 
 impl SetupParts<'_> {
@@ -121,6 +150,8 @@ impl SetupParts<'_> {
         let key_file = self.data_dir.join(SIGNING_KEY_FILE);
         let signer = signing_key(&key_file, rng)?;
         let unseen = self.data_dir.join(UNSEEN_KEY_FILE);
+        // Made once, however often it is tried to put it: its key's text is in a file from then on.
+        let mut first = None;
         for _ in 0..MAX_ATTEMPTS {
             let found = match self.bucket.get(DIRECTORY_KEY, GetRange::Full).await {
                 Ok(object) => Some(object),
@@ -133,7 +164,11 @@ impl SetupParts<'_> {
                     let document =
                         DirectoryDocument::open(&object.body, &signer.verifier()).map_err(untrusted)?;
                     if !self.lacks_anonymous(&document) {
-                        return self.serve_with(object, &signer, &unseen).map_err(|error| match error {
+                        let setup = self.serve_with(object, &signer, &unseen);
+                        let key_file = self.bootstrap_key_file.filter(|_| first.is_some());
+                        let key_file = key_file.map(Path::to_owned);
+                        let setup = setup.map(|setup| Setup { key_file, ..setup });
+                        return setup.map_err(|error| match error {
                             Opening::Directory(source) => untrusted(source),
                             Opening::File(source) => {
                                 DirectorySetupError::File { path: unseen.clone(), source }
@@ -142,7 +177,14 @@ impl SetupParts<'_> {
                     }
                     (document, PutCondition::IfMatch(object.etag.clone()))
                 }
-                None => (self.first_document(&unseen, rng)?, PutCondition::IfAbsent),
+                None => {
+                    let document = match first.take() {
+                        Some(document) => document,
+                        None => self.first_document(&unseen, rng)?,
+                    };
+                    first = Some(document.clone());
+                    (document, PutCondition::IfAbsent)
+                }
             };
             let published = self.with_anonymous(document).publish(&signer).map_err(untrusted)?;
             // The next turn reads what is there then: ours, or what somebody else was faster to put.
@@ -162,9 +204,19 @@ impl SetupParts<'_> {
         rng: &mut impl CryptoRng,
     ) -> Result<DirectoryDocument, DirectorySetupError> {
         let key = ApiKey::generate(rng);
-        let path = self.bootstrap_key_file.unwrap_or(unseen);
-        secret_file::write(path, format!("{}\n", key.expose()).as_bytes())
-            .map_err(|source| DirectorySetupError::File { path: path.to_owned(), source })?;
+        let text = format!("{}\n", key.expose());
+        let file_error = |path: &Path, source| DirectorySetupError::File { path: path.to_owned(), source };
+        match self.bootstrap_key_file {
+            Some(path) => {
+                secret_file::create(path, text.as_bytes()).map_err(|source| match source.kind() {
+                    io::ErrorKind::AlreadyExists => DirectorySetupError::KeyFileTaken(path.to_owned()),
+                    _ => file_error(path, source),
+                })?;
+            }
+            None => {
+                secret_file::write(unseen, text.as_bytes()).map_err(|source| file_error(unseen, source))?;
+            }
+        }
         let entry = KeyEntry {
             id: key.id().to_string(),
             sha256: key.hash().to_hex(),
@@ -195,7 +247,7 @@ impl SetupParts<'_> {
             Access::new(&object.body, signer.verifier(), self.anonymous_tenant.cloned(), self.now_ms)
                 .map_err(Opening::Directory)?;
         let first_key = unseen_key(unseen, &access, self.now_ms).map_err(Opening::File)?;
-        Ok(Setup { access: Arc::new(access), etag: object.etag.clone(), first_key })
+        Ok(Setup { access: Arc::new(access), etag: object.etag.clone(), first_key, key_file: None })
     }
 }
 

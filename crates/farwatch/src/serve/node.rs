@@ -1,7 +1,7 @@
 //! One process's services, put together and taken apart.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingest_service::{Ingest, IngestParts, IngestSettings};
@@ -62,6 +62,15 @@ pub struct Node {
     directory_poller: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What a start has to tell its user of the first tenant's key.
+#[derive(Default)]
+pub struct HandOver {
+    /// The key, if it is to be shown.
+    pub first_key: Option<FirstKey>,
+    /// The file that this start wrote it to.
+    pub key_file: Option<PathBuf>,
+}
+
 /// What answers queries.
 pub struct QueryNode {
     pub(super) engine: Arc<QueryEngine>,
@@ -76,16 +85,15 @@ impl QueryNode {
 }
 
 impl Node {
-    /// Puts the services together and starts what runs in the background. Returns the first tenant's key if it is to be
-    /// shown.
+    /// Puts the services together and starts what runs in the background.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn start(
-        config: &Config,
-        clock: Arc<dyn Clock>,
-    ) -> Result<(Self, Option<FirstKey>), NodeError> {
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<(Self, HandOver), NodeError> {
         let storage = &config.storage;
+        if let Some(key_file) = &config.service.bootstrap_key_file {
+            directory::check_bootstrap_key_file(&storage.data_dir, key_file)?;
+        }
         std::fs::create_dir_all(&storage.data_dir)
             .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
         let address = storage.bucket.clone().unwrap_or_else(|| own_bucket(&storage.data_dir));
@@ -145,7 +153,8 @@ impl Node {
             stop.clone(),
         );
         let directory_poller = Mutex::new(Some(tokio::spawn(poller)));
-        Ok((Self { clock, bucket, access, commit, ingest, query, stop, directory_poller }, setup.first_key))
+        let hand_over = HandOver { first_key: setup.first_key, key_file: setup.key_file };
+        Ok((Self { clock, bucket, access, commit, ingest, query, stop, directory_poller }, hand_over))
     }
 
     /// Finishes what has begun, after the last request has ended. Nothing that was acknowledged depends on it; it takes

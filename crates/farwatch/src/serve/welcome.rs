@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
+
+use telemetry::TenantId;
 
 /// What was bound, one line a port: scripts that gave port 0 read it.
 #[must_use]
@@ -13,16 +16,39 @@ pub fn listening(http: SocketAddr, grpc: Option<SocketAddr>) -> String {
     text
 }
 
-/// What the first start says, with the key that is shown once. `http` is what was bound.
+/// What every start says where requests need no credentials.
 #[must_use]
-pub fn first_start(key: &str, tenant: &str, http: SocketAddr) -> String {
+pub fn anonymous(tenant: &str) -> String {
+    format!("requests without credentials belong to tenant \"{tenant}\"\n")
+}
+
+/// What the first start says when the key went to the file `path`.
+#[must_use]
+pub fn key_file(path: &Path, tenant: &str) -> String {
+    format!(
+        "this is the first start: tenant \"{tenant}\" was made; the API key was written to {}\n",
+        path.display()
+    )
+}
+
+/// What the first start says, with the key that is shown once; `anonymous` is the tenant of requests without credentials.
+/// `http` is what was bound.
+#[must_use]
+pub fn first_start(key: &str, tenant: &str, anonymous: Option<&TenantId>, http: SocketAddr) -> String {
     let address = reachable(http);
+    let anonymous = anonymous.filter(|anonymous| anonymous.as_str() != tenant);
+    let anonymous = anonymous.map_or_else(String::new, |anonymous| {
+        format!(
+            "\nRequests without credentials belong to tenant \"{anonymous}\": what is sent or asked with this key is not seen\n\
+             without it, nor the other way round.\n"
+        )
+    });
     format!(
         r#"
 This is the first start. Tenant "{tenant}" was made, and this is its API key. It is shown once; keep it:
 
   {key}
-
+{anonymous}
 Prometheus, in prometheus.yml:
 
   remote_write:
@@ -65,9 +91,18 @@ mod tests {
 
     #[test]
     fn names_addresses_that_can_be_used() {
-        let text = first_start("KEY", "default", "0.0.0.0:9600".parse().unwrap());
+        let text = first_start("KEY", "default", None, "0.0.0.0:9600".parse().unwrap());
         assert!(text.contains("http://127.0.0.1:9600/api/v1/write") && !text.contains("0.0.0.0"), "{text}");
         let both = listening("[::1]:1".parse().unwrap(), Some("127.0.0.1:2".parse().unwrap()));
         assert_eq!(both, "listening on http://[::1]:1\nlistening on grpc://127.0.0.1:2\n");
+    }
+
+    #[test]
+    fn says_whose_requests_without_credentials_are() {
+        let guests = TenantId::new("guests").unwrap();
+        let with = first_start("KEY", "default", Some(&guests), "127.0.0.1:1".parse().unwrap());
+        assert!(with.contains("without credentials belong to tenant \"guests\""), "{with}");
+        let without = first_start("KEY", "default", None, "127.0.0.1:1".parse().unwrap());
+        assert!(!without.contains("credentials belong"), "{without}");
     }
 }

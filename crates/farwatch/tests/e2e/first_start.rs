@@ -19,6 +19,8 @@ async fn the_first_start_hands_the_key_over_and_later_ones_do_not() {
     server.restart().await;
     assert!(!key_file.exists());
     assert_eq!(server.get("/api/v1/labels").send().await.unwrap().status(), 200);
+    let written = format!("the API key was written to {}", key_file.display());
+    assert_eq!(server.said().matches(&written).count(), 1, "{}", server.said());
     assert!(!server.said().contains(&server.key), "the key is in the output:\n{}", server.said());
 }
 
@@ -81,6 +83,8 @@ fn mistakes_are_named_before_anything_starts() {
         (&["--anonymous-tenant", "No Name"], "tenant id"),
         (&["--config", unknown], "did you mean \"listen\""),
         (&["--log", "loud=very"], "setting log"),
+        (&["--listen", "127.0.0.1:0", "--bootstrap-key-file", unknown], "is there already"),
+        (&["--listen", "127.0.0.1:0", "--bootstrap-key-file", "no/such/key"], "no/such (of setting"),
     ];
     for (flags, expected) in cases {
         let output = Command::new(BINARY)
@@ -100,6 +104,7 @@ fn mistakes_are_named_before_anything_starts() {
 #[tokio::test]
 async fn who_sends_no_credentials_is_the_anonymous_tenant_where_there_is_one() {
     let server = Farwatch::start_with(Options::with(&["--anonymous-tenant", "guests"])).await;
+    assert!(server.said().contains("without credentials belong to tenant \"guests\""), "{}", server.said());
     let without = server.client.get(format!("{}/api/v1/labels", server.url)).send().await.unwrap();
     assert_eq!(without.status(), 200);
     let wrong =

@@ -64,11 +64,34 @@ async fn a_key_that_nobody_saw_is_shown_by_the_next_start() {
 #[tokio::test]
 async fn the_key_goes_to_the_file_that_was_named() {
     let place = Place::new();
-    let file = place.directory.path().join("handed/over");
+    let file = place.directory.path().join("handed-over");
     let setup = place.start(None, Some(&file)).await.unwrap();
     assert!(setup.first_key.is_none());
+    assert_eq!(setup.key_file.as_deref(), Some(&*file));
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(setup.access.authorize(Some(&bearer(text.trim())), Scope::MetricsRead, NOW_MS).is_ok());
+
+    // Later starts with the same settings leave it alone.
+    check_bootstrap_key_file(place.directory.path(), &file).unwrap();
+    let later = place.start(None, Some(&file)).await.unwrap();
+    assert!(later.first_key.is_none() && later.key_file.is_none());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_file_that_holds_another_key_is_never_overwritten() {
+    let place = Place::new();
+    let file = place.directory.path().join("handed-over");
+    std::fs::write(&file, "another key").unwrap();
+    let taken = check_bootstrap_key_file(place.directory.path(), &file);
+    assert!(matches!(taken, Err(DirectorySetupError::KeyFileTaken(_))));
+    let refused = place.start(None, Some(&file)).await;
+    assert!(matches!(refused, Err(DirectorySetupError::KeyFileTaken(_))));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "another key");
+    assert!(place.bucket.head(DIRECTORY_KEY).await.is_err());
+
+    let nowhere = check_bootstrap_key_file(place.directory.path().join("new").as_path(), &file.join("key"));
+    assert!(matches!(nowhere, Err(DirectorySetupError::NoPlaceForKeyFile(_))));
 }
 
 #[tokio::test]
