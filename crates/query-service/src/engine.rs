@@ -235,7 +235,6 @@ impl QueryEngine {
             .inspect_err(|_| self.counters.count(Outcome::BadRequest))?;
         let scope = Scope { time_range_ms: time_range_ms(&plan), with_provisional: options.with_provisional };
         let counters = Arc::clone(&self.counters);
-        let warnings = self.store_warnings();
         self.run(tenant, scope, options, move |source, deadline, cost| {
             let cancelled = || deadline.is_over();
             let eval = eval_options(&settings, lookback_ms, &cancelled);
@@ -245,6 +244,7 @@ impl QueryEngine {
                 error => error,
             })?;
             counters.samples.fetch_add(output.stats.samples, Ordering::Relaxed);
+            let warnings = source.warnings.clone();
             let cost = Cost { evaluation: deadline.elapsed().saturating_sub(started), ..cost };
             Ok(finish(Answer { output, warnings, cost }))
         })
@@ -348,14 +348,6 @@ impl QueryEngine {
         });
         self.gates.write().insert(tenant.id.clone(), Arc::clone(&made));
         made
-    }
-
-    /// What every answer has to say as long as it is so.
-    pub(crate) fn store_warnings(&self) -> Vec<String> {
-        match self.parts.tail.unreadable_segments() {
-            0 => Vec::new(),
-            count => vec![format!("{count} damaged segments cannot be read: results may lack samples")],
-        }
     }
 }
 

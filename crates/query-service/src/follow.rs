@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use segment_store::{
-    Bucket, Clock, FreshObject, ReadError, SegmentKey, ShardId, list_fresh, read_fresh_footer,
-    read_fresh_partitions,
+    Bucket, Clock, FreshObject, FreshPartitions, ReadError, SegmentKey, ShardId, list_fresh,
+    read_fresh_footer, read_fresh_partitions,
 };
 use storage_format::Signal;
+use telemetry::{MetricBatch, TenantId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,7 @@ pub struct FollowerParts {
 /// Keeps a tail up to date with the bucket until it is shut down.
 #[derive(Debug)]
 pub struct Follower {
+    tail: Arc<Tail>,
     progress: Arc<Progress>,
     caught_up: watch::Receiver<bool>,
     stop: CancellationToken,
@@ -60,7 +62,7 @@ pub struct FollowerStats {
     pub absorbed_segments: u64,
     /// Rounds that failed and were repeated.
     pub failed_rounds: u64,
-    /// Segments that are damaged and that queries therefore lack.
+    /// Segments that are damaged, and that queries therefore lack in whole or in part.
     pub unreadable_segments: u64,
 }
 
@@ -70,7 +72,6 @@ struct Progress {
     last_listing_ms: AtomicU64,
     absorbed_segments: AtomicU64,
     failed_rounds: AtomicU64,
-    unreadable_segments: AtomicU64,
 }
 
 impl Follower {
@@ -81,6 +82,7 @@ impl Follower {
         progress.last_listing_ms.store(monotonic_ms(&*parts.clock), Ordering::Relaxed);
         let (announce, caught_up) = watch::channel(false);
         let stop = CancellationToken::new();
+        let tail = Arc::clone(&parts.tail);
         let work = Work { parts, progress: Arc::clone(&progress), announce };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -90,7 +92,7 @@ impl Follower {
                 () = work.run() => {}
             }
         });
-        Self { progress, caught_up, stop, task }
+        Self { tail, progress, caught_up, stop, task }
     }
 
     /// Turns true once everything that was in the bucket at the start is known to the tail.
@@ -108,7 +110,7 @@ impl Follower {
             lag: Duration::from_millis(monotonic_ms(clock).saturating_sub(listed_ms)),
             absorbed_segments: self.progress.absorbed_segments.load(Ordering::Relaxed),
             failed_rounds: self.progress.failed_rounds.load(Ordering::Relaxed),
-            unreadable_segments: self.progress.unreadable_segments.load(Ordering::Relaxed),
+            unreadable_segments: self.tail.damaged_segments() as u64,
         }
     }
 
@@ -212,6 +214,7 @@ impl Work {
         while let Some((segment, partitions)) = reads.next().await {
             match partitions {
                 Ok(partitions) => {
+                    let partitions = self.readable(segment, partitions);
                     match round {
                         Round::CatchUp => self.parts.tail.absorb_backlog(segment, partitions),
                         Round::Follow { .. } => self.parts.tail.absorb(segment, partitions),
@@ -247,6 +250,22 @@ impl Work {
         Ok(())
     }
 
+    /// The partitions that could be read; the others are noted as damaged.
+    fn readable(&self, segment: SegmentKey, partitions: FreshPartitions) -> Vec<(TenantId, MetricBatch)> {
+        let mut readable = Vec::with_capacity(partitions.len());
+        for (tenant, batch) in partitions {
+            match batch {
+                Ok(batch) => readable.push((tenant, batch)),
+                Err(error) => {
+                    self.parts.tail.note_damaged(&tenant, segment);
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%tenant, %segment, error, "a tenant's part of a segment cannot be read; queries lack it");
+                }
+            }
+        }
+        readable
+    }
+
     /// What to do about a segment that could not be read: nothing when it has gone, another try when that may help, and
     /// otherwise going on without it, loudly.
     fn pass_over(&self, segment: SegmentKey, error: ReadError) -> Result<(), ReadError> {
@@ -256,7 +275,6 @@ impl Work {
         if error.is_retryable() {
             return Err(error);
         }
-        self.progress.unreadable_segments.fetch_add(1, Ordering::Relaxed);
         self.parts.tail.note_unreadable(segment);
         tracing::error!(%segment, error = &error as &dyn std::error::Error, "a segment cannot be read; queries lack its data");
         Ok(())

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use promql::{LimitExceeded, Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
-use segment_store::limits::MAX_SNAPSHOTS;
-use segment_store::{Bucket, FreshObject, ReadError, read_fresh_footer, read_fresh_partition};
+use segment_store::{Bucket, FreshObject, ReadError, SegmentKey, read_fresh_footer, read_fresh_partition};
 use storage_format::Signal;
 use telemetry::{MetricBatch, TenantId};
 
@@ -39,10 +38,14 @@ pub struct TenantSource {
     pub(crate) cold: Vec<Arc<MetricBatch>>,
     /// Bytes read from the bucket.
     pub(crate) cold_bytes: u64,
+    /// What the store has to say about every answer from it.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl TenantSource {
-    /// Fetches what is not in memory. Where a segment has gone, what took its place is looked for, a few times.
+    /// Fetches what is not in memory. What is damaged is left out, and the tail told of it. A segment that is not there is an
+    /// error: nothing deletes segments, and as long as no manifest says what took its place, going on without it would be a
+    /// wrong answer.
     ///
     /// # Errors
     /// [`QueryError::Bytes`], [`QueryError::Limit`], [`QueryError::Unavailable`].
@@ -54,16 +57,9 @@ impl TenantSource {
         limits: FetchLimits,
     ) -> Result<Self, QueryError> {
         let (start_ms, end_ms) = scope.time_range_ms;
-        let mut attempt = 1;
-        loop {
-            let view = tail.view(tenant, scope.with_provisional, start_ms, end_ms);
-            match fetch_cold(bucket, tenant, &view.cold, limits).await {
-                Ok((cold, cold_bytes)) => return Ok(Self { view, cold, cold_bytes }),
-                Err(FetchError::Read(ReadError::Gone(_))) if attempt < MAX_SNAPSHOTS => attempt += 1,
-                Err(FetchError::Read(error)) => return Err(error.into()),
-                Err(FetchError::Limit(error)) => return Err(error),
-            }
-        }
+        let view = tail.view(tenant, scope.with_provisional, start_ms, end_ms);
+        let (cold, cold_bytes) = fetch_cold(tail, bucket, tenant, &view.cold, limits).await?;
+        Ok(Self { view, cold, cold_bytes, warnings: tail.warnings(tenant) })
     }
 
     /// Series that all matchers hold for.
@@ -95,43 +91,58 @@ impl SeriesSource for TenantSource {
     }
 }
 
-enum FetchError {
-    Read(ReadError),
-    Limit(QueryError),
+/// What was read, or nothing where the tenant's part of `segment` is damaged, of which the tail is told.
+fn unless_damaged<T>(
+    tail: &Tail,
+    tenant: &TenantId,
+    segment: SegmentKey,
+    read: Result<T, ReadError>,
+) -> Result<Option<T>, QueryError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ ReadError::Segment { .. }) => {
+            if tail.note_damaged(tenant, segment) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%tenant, %segment, error, "a tenant's part of a segment cannot be read; queries lack it");
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn fetch_cold(
+    tail: &Tail,
     bucket: &dyn Bucket,
     tenant: &TenantId,
     places: &[PartitionPlace],
     limits: FetchLimits,
-) -> Result<(Vec<Arc<MetricBatch>>, u64), FetchError> {
+) -> Result<(Vec<Arc<MetricBatch>>, u64), QueryError> {
     let footers = stream::iter(places.to_vec()).map(|place| async move {
         let object = FreshObject { key: place.segment, len: 0 };
-        let footer = read_fresh_footer(bucket, &object).await?;
-        Ok((object, footer.find(tenant, Signal::Metrics).cloned()))
+        let footer = read_fresh_footer(bucket, &object).await;
+        (object, footer.map(|footer| footer.find(tenant, Signal::Metrics).cloned()))
     });
     let mut footers = std::pin::pin!(footers.buffered(READS_AT_ONCE));
     let (mut entries, mut bytes) = (Vec::new(), 0_u64);
-    while let Some(footer) = footers.next().await {
-        let (object, entry) = footer.map_err(FetchError::Read)?;
-        let Some(entry) = entry else { continue };
+    while let Some((object, entry)) = footers.next().await {
+        let Some(entry) = unless_damaged(tail, tenant, object.key, entry)?.flatten() else { continue };
         bytes = bytes.saturating_add(entry.range.end - entry.range.start);
         if bytes > limits.bytes {
-            return Err(FetchError::Limit(QueryError::Bytes { limit_bytes: limits.bytes }));
+            return Err(QueryError::Bytes { limit_bytes: limits.bytes });
         }
         entries.push((object, entry));
     }
-    let partitions = stream::iter(entries)
-        .map(|(object, entry)| async move { read_fresh_partition(bucket, &object, &entry).await });
+    let partitions = stream::iter(entries).map(|(object, entry)| async move {
+        (object.key, read_fresh_partition(bucket, &object, &entry).await)
+    });
     let mut partitions = std::pin::pin!(partitions.buffered(READS_AT_ONCE));
     let (mut batches, mut memory_bytes) = (Vec::with_capacity(places.len()), 0_u64);
-    while let Some(batch) = partitions.next().await {
-        let batch = batch.map_err(FetchError::Read)?;
+    while let Some((segment, batch)) = partitions.next().await {
+        let Some(batch) = unless_damaged(tail, tenant, segment, batch)? else { continue };
         memory_bytes = memory_bytes.saturating_add(batch_memory_bytes(&batch));
         if memory_bytes > limits.memory_bytes {
-            let error = LimitExceeded::Memory { limit: limits.memory_bytes };
-            return Err(FetchError::Limit(error.into()));
+            return Err(LimitExceeded::Memory { limit: limits.memory_bytes }.into());
         }
         batches.push(Arc::new(batch));
         tokio::task::yield_now().await;

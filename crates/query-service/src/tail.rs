@@ -90,7 +90,16 @@ pub struct Tail {
     /// Held by who folds, so that segments are folded one after the other.
     folding: Mutex<()>,
     memory_bytes: AtomicUsize,
-    unreadable_segments: AtomicUsize,
+    damage: Mutex<Damage>,
+}
+
+/// Segments that queries lack, in whole or in part.
+#[derive(Debug, Default)]
+struct Damage {
+    /// Every one of them.
+    segments: BTreeSet<SegmentKey>,
+    /// How many of them do not even show whose data they hold.
+    of_unknown_tenants: usize,
 }
 
 /// A tenant's part of a flush.
@@ -331,17 +340,37 @@ impl Tail {
         }
     }
 
-    /// Notes a segment that cannot be read. Queries warn about it.
+    /// Notes a segment that does not even show whose data it holds. Queries of all tenants warn about it, since it may be
+    /// anybody's.
     pub fn note_unreadable(&self, segment: SegmentKey) {
-        if self.flushes.lock().known.insert(segment) {
-            self.unreadable_segments.fetch_add(1, Ordering::Relaxed);
+        self.flushes.lock().known.insert(segment);
+        let mut damage = self.damage.lock();
+        if damage.segments.insert(segment) {
+            damage.of_unknown_tenants += 1;
         }
     }
 
-    /// How many segments cannot be read.
+    /// Notes that `tenant`'s part of a segment cannot be read: it is not tried again, and this tenant's queries, and no
+    /// other's, warn about it. Returns whether that is news.
+    pub fn note_damaged(&self, tenant: &TenantId, segment: SegmentKey) -> bool {
+        self.damage.lock().segments.insert(segment);
+        self.tenant_or_new(tenant).add_damaged(segment)
+    }
+
+    /// How many segments cannot be read, in whole or in part.
     #[must_use]
-    pub fn unreadable_segments(&self) -> usize {
-        self.unreadable_segments.load(Ordering::Relaxed)
+    pub fn damaged_segments(&self) -> usize {
+        self.damage.lock().segments.len()
+    }
+
+    /// What every answer to `tenant` has to say as long as it is so.
+    #[must_use]
+    pub fn warnings(&self, tenant: &TenantId) -> Vec<String> {
+        let of_tenant = self.tenants.read().get(tenant).map_or(0, |tenant| tenant.damaged_segments());
+        match of_tenant + self.damage.lock().of_unknown_tenants {
+            0 => Vec::new(),
+            count => vec![format!("{count} damaged segments cannot be read: results may lack samples")],
+        }
     }
 
     /// Numbers of the tail.

@@ -4,7 +4,6 @@ use std::time::Duration;
 use promql::{Matcher, SeriesSamples};
 use segment_store::testing::MemoryBucket;
 use segment_store::{FlushOutcome, GetRange, LocalBucket, PutCondition, SystemClock, TailOffer, TailSink};
-use telemetry::TenantId;
 use tokio::time::timeout;
 
 use super::*;
@@ -138,24 +137,59 @@ async fn segments_of_other_writers_are_absorbed_also_those_with_slow_clocks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_damaged_segment_is_passed_over_and_counted() {
+async fn damage_costs_its_tenant_that_part_and_others_nothing() {
+    let (acme, other) = (tenant_id("acme"), tenant_id("other"));
+    // Whether the segments are in memory or are read from the bucket.
+    for memory_bytes in [0, 1 << 30] {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        for number in 0..3 {
+            let partitions = [("acme", up(&[("a", number, 1.0)])), ("other", up(&[("b", number, 1.0)]))];
+            store(&*bucket, segment(number), &partitions).await;
+        }
+        let object = FreshObject { key: segment(1), len: 0 };
+        let footer = read_fresh_footer(&*bucket, &object).await.unwrap();
+        let part = footer.find(&acme, Signal::Metrics).unwrap().range.clone();
+        flip(&*bucket, segment(1), (part.start + part.end) / 2).await;
+        let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
+        let follower = follow(&bucket, &tail);
+        until_caught_up(&follower).await;
+        assert_eq!(read(&tail, &*bucket, &acme).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
+        let of_other = [sample("b", 0, 1.0), sample("b", 1, 1.0), sample("b", 2, 1.0)];
+        assert_eq!(read(&tail, &*bucket, &other).await, of_other);
+        assert!(tail.warnings(&acme)[0].starts_with("1 damaged segments"), "{:?}", tail.warnings(&acme));
+        assert_eq!(tail.warnings(&other), [""; 0]);
+        let stats = follower.stats(&SystemClock::new());
+        assert_eq!((stats.unreadable_segments, stats.failed_rounds), (1, 0));
+        follower.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_does_not_show_whose_it_is_may_be_anybodys() {
     let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
     for number in 0..3 {
         store(&*bucket, segment(number), &[("acme", up(&[("a", number, 1.0)]))]).await;
     }
-    let damaged = segment(1).to_string();
-    let mut body = bucket.get(&damaged, GetRange::Full).await.unwrap().body.to_vec();
-    let middle = body.len() / 2;
-    body[middle] ^= 0x40;
-    bucket.put(&damaged, body.into(), PutCondition::Always, None).await.unwrap();
+    let len = bucket.head(&segment(1).to_string()).await.unwrap().len;
+    flip(&*bucket, segment(1), len - 1).await;
     let tail = Arc::new(Tail::default());
     let follower = follow(&bucket, &tail);
     until_caught_up(&follower).await;
     assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
+    for tenant in ["acme", "other"] {
+        assert_eq!(tail.warnings(&tenant_id(tenant)).len(), 1, "{tenant}");
+    }
     let stats = follower.stats(&SystemClock::new());
-    assert_eq!((stats.absorbed_segments, stats.unreadable_segments, stats.failed_rounds), (2, 1, 0));
-    assert_eq!(tail.unreadable_segments(), 1);
+    assert_eq!((stats.unreadable_segments, stats.failed_rounds), (1, 0));
     follower.shutdown().await;
+}
+
+/// Changes a bit of byte `at` of a stored segment.
+async fn flip(bucket: &dyn Bucket, segment: SegmentKey, at: u64) {
+    let key = segment.to_string();
+    let mut body = bucket.get(&key, GetRange::Full).await.unwrap().body.to_vec();
+    body[at as usize] ^= 0x40;
+    bucket.put(&key, body.into(), PutCondition::Always, None).await.unwrap();
 }
 
 #[test]

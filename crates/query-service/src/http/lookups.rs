@@ -52,10 +52,10 @@ async fn texts(
     let lookup = Lookup::parse(params)?;
     let options = common(params)?;
     let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
-    let mut warnings = engine.store_warnings();
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let texts = work(source, &lookup, deadline)?;
+            let mut warnings = source.warnings.clone();
             if texts.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
@@ -157,7 +157,6 @@ pub(super) async fn series(
     }
     let options = common(params)?;
     let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
-    let mut warnings = engine.store_warnings();
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let mut found = BTreeSet::new();
@@ -168,6 +167,7 @@ pub(super) async fn series(
                 }
                 Ok(())
             })?;
+            let mut warnings = source.warnings.clone();
             if found.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
@@ -224,7 +224,6 @@ pub(super) async fn query_exemplars(
     let lookup = Lookup { time_range_ms: (start_ms, end_ms), selectors, limit: MAX_LABEL_RESULTS };
     let options = common(params)?;
     let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
-    let warnings = engine.store_warnings();
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let mut found = std::collections::BTreeMap::new();
@@ -240,7 +239,7 @@ pub(super) async fn query_exemplars(
                     }
                 }
             }
-            Ok(response::success(&warnings, &[], |writer| {
+            Ok(response::success(&source.warnings, &[], |writer| {
                 writer.list(&found, |json, (labels, exemplars)| {
                     json.raw("{\"seriesLabels\":");
                     json.labels(labels);

@@ -1,6 +1,6 @@
 //! One tenant's generations, and where the data is that no generation holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,6 +40,8 @@ struct TenantState {
     generations: Vec<Arc<Generation>>,
     /// What is to be read from the bucket, in segment order but for stragglers.
     cold: Vec<PartitionPlace>,
+    /// Segments in which the tenant's part cannot be read.
+    damaged: BTreeSet<SegmentKey>,
 }
 
 impl TenantState {
@@ -130,6 +132,17 @@ impl TenantTail {
     /// Notes a partition that is to be read from the bucket.
     pub(super) fn add_cold(&self, place: PartitionPlace) {
         self.state.write().cold.push(place);
+    }
+
+    /// Notes that the tenant's part of `segment` cannot be read. Returns whether that is news.
+    pub(super) fn add_damaged(&self, segment: SegmentKey) -> bool {
+        let mut state = self.state.write();
+        state.cold.retain(|place| place.segment != segment);
+        state.damaged.insert(segment)
+    }
+
+    pub(super) fn damaged_segments(&self) -> usize {
+        self.state.read().damaged.len()
     }
 
     pub(super) fn view(&self, with_provisional: bool, start_ms: i64, end_ms: i64) -> TenantView {

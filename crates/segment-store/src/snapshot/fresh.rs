@@ -40,15 +40,19 @@ pub async fn read_fresh_partition(
     decode_metrics_partition(entry, &bytes).map_err(|source| damaged(object, source))
 }
 
+/// The metrics of each tenant in a segment, or [`ReadError::Segment`] for those whose partition is damaged. Partitions have
+/// checksums of their own, so one's damage is no other's.
+pub type FreshPartitions = Vec<(TenantId, Result<MetricBatch, ReadError>)>;
+
 /// Reads the metrics of all tenants from a fresh segment, by ascending tenant: one request for the whole object. Decodes
 /// on the calling task, and lets others run between partitions.
 ///
 /// # Errors
-/// [`ReadError::Gone`], [`ReadError::Bucket`], [`ReadError::Segment`].
+/// [`ReadError::Gone`], [`ReadError::Bucket`], and [`ReadError::Segment`] if it cannot be known what is in the segment.
 pub async fn read_fresh_partitions(
     bucket: &dyn Bucket,
     object: &FreshObject,
-) -> Result<Vec<(TenantId, MetricBatch)>, ReadError> {
+) -> Result<FreshPartitions, ReadError> {
     let (bytes, len) = get(bucket, object, GetRange::Full).await?;
     let whole = Footer::parse(&bytes, len).map_err(|source| damaged(object, source))?;
     let FooterParse::Done(footer) = whole else {
@@ -60,7 +64,7 @@ pub async fn read_fresh_partitions(
         // The footer's ranges lie within the object: parsing has checked that.
         let range = entry.range.start as usize..entry.range.end as usize;
         let metrics =
-            decode_metrics_partition(entry, &bytes.slice(range)).map_err(|source| damaged(object, source))?;
+            decode_metrics_partition(entry, &bytes.slice(range)).map_err(|source| damaged(object, source));
         partitions.push((entry.tenant.clone(), metrics));
         tokio::task::yield_now().await;
     }

@@ -18,7 +18,7 @@ use crate::manifest::ManifestError;
 use crate::{Bucket, BucketError, SegmentKey, ShardId, ShardManifest, TenantManifest};
 
 mod fresh;
-pub use fresh::{read_fresh_footer, read_fresh_partition, read_fresh_partitions};
+pub use fresh::{FreshPartitions, read_fresh_footer, read_fresh_partition, read_fresh_partitions};
 
 /// A fresh segment in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use telemetry::MetricBatch;
 
 use super::*;
 use crate::testing::{MemoryBucket, float_rows, floats_of, tenant};
-use crate::{Counted, PutCondition};
+use crate::{Counted, GetRange, PutCondition};
 
 const SHARD: ShardId = ShardId(3);
 
@@ -59,9 +59,27 @@ async fn a_tenants_part_is_read_by_ranges_and_all_parts_at_once() {
     assert_eq!(bucket.counts().of(crate::Operation::Get), 2);
 
     let all = read_fresh_partitions(&bucket, &object).await.unwrap();
-    let all: Vec<_> = all.iter().map(|(of, batch)| (of.as_str(), floats_of(batch))).collect();
+    let all: Vec<_> =
+        all.iter().map(|(of, batch)| (of.as_str(), floats_of(batch.as_ref().unwrap()))).collect();
     assert_eq!(all, [("a", vec![("of_a".to_owned(), 5, 77.0)]), ("b", vec![("of_b".to_owned(), 5, 77.0)])]);
     assert_eq!(bucket.counts().of(crate::Operation::Get), 3);
+}
+
+#[tokio::test]
+async fn a_damaged_part_is_damage_of_its_tenant_alone() {
+    let bucket = MemoryBucket::default();
+    let object = put_segment(&bucket, 77).await;
+    let footer = read_fresh_footer(&bucket, &object).await.unwrap();
+    let key = object.key.to_string();
+    let mut body = bucket.get(&key, GetRange::Full).await.unwrap().body.to_vec();
+    let of_a = footer.find(&tenant("a"), Signal::Metrics).unwrap().range.clone();
+    body[(of_a.start + of_a.end) as usize / 2] ^= 1;
+    bucket.put(&key, body.into(), PutCondition::Always, None).await.unwrap();
+    let parts = read_fresh_partitions(&bucket, &object).await.unwrap();
+    let [(a, of_a), (b, of_b)] = &parts[..] else { panic!("{parts:?}") };
+    assert_eq!((a.as_str(), b.as_str()), ("a", "b"));
+    assert!(matches!(of_a, Err(ReadError::Segment { key, .. }) if *key == object.key), "{of_a:?}");
+    assert_eq!(floats_of(of_b.as_ref().unwrap()), [("of_b".to_owned(), 5, 77.0)]);
 }
 
 #[tokio::test]

@@ -362,7 +362,9 @@ async fn read(
             }
         } else {
             let partitions = read_fresh_partitions(bucket, object).await?;
-            partitions.iter().filter(|(id, _)| id == of).for_each(|(_, batch)| merge(batch));
+            for (_, batch) in partitions.into_iter().filter(|(id, _)| id == of) {
+                merge(&batch?);
+            }
         }
     }
     Ok(found)

@@ -173,7 +173,7 @@ impl World {
             for (owner, batch) in segment_store::read_fresh_partitions(&*self.bucket, &object).await.unwrap()
             {
                 if owner.as_str() == tenant {
-                    batches.push(batch);
+                    batches.push(batch.unwrap());
                 }
             }
         }
