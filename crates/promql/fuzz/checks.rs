@@ -1,4 +1,4 @@
-//! What the fuzz targets check; `tests/fuzz_replay.rs` runs the same over the corpus, without a fuzzer.
+//! What the fuzz targets check; `tests/fuzz_replay.rs` runs the same over the seeds, without a fuzzer.
 
 /// Parses, prints, parses again. Both trees print alike, on one line and pretty.
 pub(crate) fn parse_print(data: &[u8]) {

@@ -1,4 +1,4 @@
-//! The fuzz targets' checks over their corpus, without a fuzzer.
+//! The fuzz targets' checks over their seeds, without a fuzzer.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use std::path::Path;
 mod checks;
 
 #[test]
-fn the_corpus_passes() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parse_print");
+fn the_seeds_pass() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/parse_print");
     let mut count = 0;
-    for entry in std::fs::read_dir(corpus).unwrap() {
+    for entry in std::fs::read_dir(seeds).unwrap() {
         checks::parse_print(&std::fs::read(entry.unwrap().path()).unwrap());
         count += 1;
     }
-    assert!(count > 0, "the corpus is empty");
+    assert!(count > 0, "there are no seeds");
 }

@@ -1,4 +1,4 @@
-//! Replays the fuzz targets' corpus without a fuzzer.
+//! Replays the fuzz targets' seeds without a fuzzer.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod fuzzing;
@@ -9,7 +9,7 @@ use wire::otlp::Format;
 use wire::remote_write::Version;
 
 fn replay(target: &str, run: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut inputs = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let input = std::fs::read(entry.unwrap().path()).unwrap();
