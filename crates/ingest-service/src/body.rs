@@ -12,11 +12,36 @@ use tokio::time::timeout;
 use crate::error::WriteError;
 use crate::limits::{BODY_FIRST_BYTES, BODY_IDLE_TIMEOUT, BODY_TOTAL_TIMEOUT};
 
-/// A whole request body. Its bytes count against the process's memory for bodies until it is dropped.
+/// Memory for request bodies, a permit a byte: what all tenants have together, and one tenant's share of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyMemory<'a> {
+    pub(crate) all: &'a Arc<Semaphore>,
+    pub(crate) tenants_share: &'a Arc<Semaphore>,
+}
+
+impl BodyMemory<'_> {
+    /// Takes memory for `bytes` more bytes, or says whose is used up.
+    fn take(self, bytes: usize) -> Result<HeldMemory, WriteError> {
+        let permits = u32::try_from(bytes).map_err(|_| WriteError::Busy)?;
+        let take = |memory: &Arc<Semaphore>| Arc::clone(memory).try_acquire_many_owned(permits);
+        Ok(HeldMemory {
+            of_share: take(self.tenants_share).map_err(|_| WriteError::ShareUsed)?,
+            of_all: take(self.all).map_err(|_| WriteError::Busy)?,
+        })
+    }
+}
+
+#[derive(Debug)]
+struct HeldMemory {
+    of_share: OwnedSemaphorePermit,
+    of_all: OwnedSemaphorePermit,
+}
+
+/// A whole request body. Its bytes count against the memory for bodies until it is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldBody {
     bytes: Bytes,
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<HeldMemory>,
 }
 
 impl HeldBody {
@@ -26,7 +51,7 @@ impl HeldBody {
 
     /// How many bytes came over the wire.
     pub(crate) fn received_bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.held.as_ref().map_or(0, |held| held.of_all.num_permits())
     }
 
     /// Other bytes in place of the body, which stay counted as what the body was: a part of it, or what it expands to.
@@ -43,7 +68,7 @@ pub(crate) async fn read_body(
     headers: &HeaderMap,
     body: Body,
     max_bytes: u64,
-    memory: &Arc<Semaphore>,
+    memory: BodyMemory<'_>,
 ) -> Result<HeldBody, WriteError> {
     timeout(BODY_TOTAL_TIMEOUT, read_frames(headers, body, max_bytes, memory))
         .await
@@ -54,14 +79,14 @@ async fn read_frames(
     headers: &HeaderMap,
     mut body: Body,
     max_bytes: u64,
-    memory: &Arc<Semaphore>,
+    memory: BodyMemory<'_>,
 ) -> Result<HeldBody, WriteError> {
     let too_large = WriteError::BodyTooLarge { limit_bytes: max_bytes };
     let promised = content_length(headers).unwrap_or_default();
     if promised > max_bytes {
         return Err(too_large);
     }
-    let mut held: Option<OwnedSemaphorePermit> = None;
+    let mut held: Option<HeldMemory> = None;
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
     let mut length = 0_u64;
@@ -76,10 +101,12 @@ async fn read_frames(
         if length > max_bytes {
             return Err(too_large);
         }
-        let permits = u32::try_from(data.len()).map_err(|_| WriteError::Busy)?;
-        let more = Arc::clone(memory).try_acquire_many_owned(permits).map_err(|_| WriteError::Busy)?;
+        let more = memory.take(data.len())?;
         match &mut held {
-            Some(held) => held.merge(more),
+            Some(held) => {
+                held.of_share.merge(more.of_share);
+                held.of_all.merge(more.of_all);
+            }
             None => held = Some(more),
         }
         if first.is_empty() && gathered.is_empty() {
@@ -118,12 +145,12 @@ mod tests {
     }
 
     async fn read(body: Body, max_bytes: u64, memory: usize) -> Result<Bytes, WriteError> {
-        let semaphore = Arc::new(Semaphore::new(memory));
-        let held = read_body(&HeaderMap::new(), body, max_bytes, &semaphore).await?;
-        assert_eq!(
-            (held.received_bytes(), semaphore.available_permits()),
-            (held.bytes().len(), memory - held.bytes().len())
-        );
+        let (all, share) = (Arc::new(Semaphore::new(memory)), Arc::new(Semaphore::new(memory)));
+        let memory_for_it = BodyMemory { all: &all, tenants_share: &share };
+        let held = read_body(&HeaderMap::new(), body, max_bytes, memory_for_it).await?;
+        let length = held.bytes().len();
+        assert_eq!(held.received_bytes(), length);
+        assert_eq!([&all, &share].map(|some| some.available_permits()), [memory - length; 2]);
         Ok(held.bytes().clone())
     }
 
@@ -139,23 +166,33 @@ mod tests {
         let large = read(chunked(&["abc", "de"]), 4, 10).await;
         assert!(matches!(large, Err(WriteError::BodyTooLarge { limit_bytes: 4 })), "{large:?}");
         let busy = read(chunked(&["abc", "de"]), 10, 4).await;
-        assert!(matches!(busy, Err(WriteError::Busy)), "{busy:?}");
+        assert!(matches!(busy, Err(WriteError::ShareUsed)), "{busy:?}");
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, 11.into());
         let never_polled = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
         let memory = Arc::new(Semaphore::new(100));
-        let refused = read_body(&headers, never_polled, 10, &memory).await;
+        let both = BodyMemory { all: &memory, tenants_share: &memory };
+        let refused = read_body(&headers, never_polled, 10, both).await;
         assert!(matches!(refused, Err(WriteError::BodyTooLarge { .. })), "{refused:?}");
     }
 
     #[tokio::test]
     async fn memory_is_given_back() {
-        let memory = Arc::new(Semaphore::new(5));
+        let (all, share) = (Arc::new(Semaphore::new(8)), Arc::new(Semaphore::new(5)));
+        let memory = BodyMemory { all: &all, tenants_share: &share };
+        let left = || (all.available_permits(), share.available_permits());
         for _ in 0..3 {
-            let held = read_body(&HeaderMap::new(), chunked(&["abc", "de"]), 10, &memory).await.unwrap();
-            assert_eq!(memory.available_permits(), 0);
+            let held = read_body(&HeaderMap::new(), chunked(&["abc", "de"]), 10, memory).await.unwrap();
+            assert_eq!(left(), (3, 0));
+            let above_share = read_body(&HeaderMap::new(), chunked(&["f"]), 10, memory).await;
+            assert!(matches!(above_share, Err(WriteError::ShareUsed)), "{above_share:?}");
+            let others = Arc::new(Semaphore::new(5));
+            let memory_of_another = BodyMemory { tenants_share: &others, ..memory };
+            let above_all = read_body(&HeaderMap::new(), chunked(&["ghi", "j"]), 10, memory_of_another).await;
+            assert!(matches!(above_all, Err(WriteError::Busy)), "{above_all:?}");
+            assert_eq!(others.available_permits(), 5, "what was taken before it failed is given back");
             drop(held);
-            assert_eq!(memory.available_permits(), 5);
+            assert_eq!(left(), (8, 5));
         }
     }
 

@@ -39,6 +39,11 @@ pub enum WriteError {
     /// Too many bodies in memory.
     #[error("the server holds as many request bodies as it can: send the same request again later")]
     Busy,
+    /// Too many bodies of this tenant in memory.
+    #[error(
+        "request bodies of your tenant that are being received hold all the memory that one tenant may have: send the same request again later, with fewer requests at a time"
+    )]
+    ShareUsed,
     /// The body does not decompress.
     #[error(transparent)]
     Decompress(#[from] DecompressError),
@@ -121,6 +126,8 @@ impl WriteError {
                 outcome: Outcome::RateLimited,
                 retry_after: Some(*after),
             },
+            // 503, not 429: by default Prometheus drops what was answered with the latter.
+            Self::ShareUsed => Verdict { outcome: Outcome::RateLimited, ..later(RETRY_AFTER) },
             Self::BodyTooSlow => {
                 never(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, Outcome::TimedOut)
             }

@@ -17,6 +17,9 @@ pub const BODY_TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default of [`crate::IngestSettings::body_memory_bytes`]: request bodies held in memory together, in bytes.
 pub const BODY_MEMORY_BYTES: usize = 256 << 20;
 
+/// One tenant's bodies have at most this part (a quarter) of the memory, so that no tenant alone turns the others away.
+pub const TENANT_SHARE_OF_BODY_MEMORY: usize = 4;
+
 /// Memory taken for a body before its first byte arrives, in bytes at most: most bodies fit, and a header that promises
 /// more gets no more for it.
 pub const BODY_FIRST_BYTES: usize = 256 << 10;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use axum::body::Body;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use segment_store::{Clock, GroupCommit, ShardId};
@@ -14,11 +15,12 @@ use tokio_util::task::TaskTracker;
 use wire::remote_write::Written;
 use wire::{Decompressor, Encoding};
 
-use crate::body::HeldBody;
+use crate::body::{BodyMemory, HeldBody, read_body};
 use crate::decode::{DecodeContext, Decoded, Message, decode};
 use crate::error::WriteError;
 use crate::limits::{
     INLINE_DECODE_BYTES, LOG_INTERVAL, POOLED_DECOMPRESSORS, SERIES_GENERATION, SWEEP_INTERVAL,
+    TENANT_SHARE_OF_BODY_MEMORY,
 };
 use crate::refusals::{RefusalReason, Refusals};
 use crate::settings::{IngestParts, IngestSettings};
@@ -36,7 +38,7 @@ pub struct Ingest {
     clock: Arc<dyn Clock>,
     settings: IngestSettings,
     tenants: Tenants,
-    pub(crate) body_memory: Arc<Semaphore>,
+    body_memory: Arc<Semaphore>,
     /// Places for the decoding of large bodies: as many as there are processors, so that what they decompress to is bounded.
     large_decodes: Semaphore,
     decompressors: Mutex<Vec<Decompressor>>,
@@ -84,7 +86,12 @@ impl Ingest {
             let clock = Arc::clone(&clock);
             Arc::new(move || clock.monotonic())
         };
-        let tenants = Tenants::new(&mut seed.rng(), settings.max_active_series, monotonic);
+        let tenants = Tenants::new(
+            &mut seed.rng(),
+            settings.max_active_series,
+            tenants_body_memory(&settings),
+            monotonic,
+        );
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let ingest = Arc::new(Self {
             access,
@@ -151,8 +158,23 @@ impl Ingest {
 
     /// The most bytes that a request body of this principal may have.
     pub(crate) fn max_body_bytes(&self, principal: &Principal) -> u64 {
-        let limit = self.settings.wire_limits.max_compressed_bytes as u64;
+        // What is above the tenant's share of memory would be sent again in vain for ever.
+        let limit =
+            self.settings.wire_limits.max_compressed_bytes.min(tenants_body_memory(&self.settings)) as u64;
         principal.tenant.limits.request_bytes.map_or(limit, |tenants_own| limit.min(tenants_own))
+    }
+
+    /// Reads a body of at most `max_bytes` bytes, within the memory for bodies and the tenant's share of it.
+    pub(crate) async fn read_body(
+        &self,
+        principal: &Principal,
+        headers: &HeaderMap,
+        body: Body,
+        max_bytes: u64,
+    ) -> Result<HeldBody, WriteError> {
+        let (tenant, _) = self.tenants.state(&principal.tenant);
+        let memory = BodyMemory { all: &self.body_memory, tenants_share: &tenant.body_memory };
+        read_body(headers, body, max_bytes, memory).await
     }
 
     /// Makes what a body holds durable, as far as it is good.
@@ -301,6 +323,11 @@ impl Ingest {
         let suppressed = self.unlogged.swap(0, Ordering::Relaxed);
         tracing::warn!(error = chain, suppressed, "a write failed on our side");
     }
+}
+
+/// One tenant's share of the memory for bodies, in bytes.
+const fn tenants_body_memory(settings: &IngestSettings) -> usize {
+    settings.body_memory_bytes / TENANT_SHARE_OF_BODY_MEMORY
 }
 
 /// Ends generations of series until told to stop or the service is gone.

@@ -18,7 +18,8 @@ pub struct IngestSettings {
     pub wire_limits: wire::Limits,
     /// How OpenTelemetry's names and resources are mapped. Default as Prometheus does.
     pub otlp: wire::otlp::MetricOptions,
-    /// Request bodies held in memory together, in bytes; above it requests are turned away. Default 256 MiB, at most 4 GiB.
+    /// Request bodies held in memory together, in bytes; above it requests are turned away. A tenant has at most a quarter
+    /// of it, which therefore bounds a single body, too. Default 256 MiB, at most 4 GiB.
     pub body_memory_bytes: usize,
     /// Active series of all tenants together. Default 20,000,000.
     pub max_active_series: u64,

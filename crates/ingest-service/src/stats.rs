@@ -22,7 +22,7 @@ pub enum Outcome {
     TooLarge,
     /// Of a kind or in an encoding that is not taken.
     Unsupported,
-    /// Above the tenant's rate.
+    /// Above the tenant's rate, or its share of the memory for bodies.
     RateLimited,
     /// The body came too slowly.
     TimedOut,

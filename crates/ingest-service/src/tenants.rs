@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::RngCore;
 use telemetry::TenantId;
 use tenancy::{Tenant, TenantLimiter};
+use tokio::sync::Semaphore;
 
 use crate::families::StoredFamilies;
 use crate::registry::{KeyHasher, SeriesBudget, SeriesRegistry};
@@ -17,6 +18,8 @@ use crate::registry::{KeyHasher, SeriesBudget, SeriesRegistry};
 pub(crate) struct TenantState {
     pub(crate) registry: SeriesRegistry,
     pub(crate) families: StoredFamilies,
+    /// What its request bodies may still take of its share of memory, in bytes.
+    pub(crate) body_memory: Arc<Semaphore>,
     limiter: Mutex<Arc<TenantLimiter>>,
     /// Set by each request, taken back by each sweep: who sent nothing and has no series is forgotten.
     used: AtomicBool,
@@ -28,13 +31,16 @@ pub(crate) struct Tenants {
     hasher: KeyHasher,
     families_seed: u64,
     budget: Arc<SeriesBudget>,
+    body_memory_bytes: usize,
     monotonic: tenancy::limiter::MonotonicNow,
 }
 
 impl Tenants {
+    /// `max_active_series` are of all tenants together, `body_memory_bytes` is each one's share.
     pub(crate) fn new(
         rng: &mut impl RngCore,
         max_active_series: u64,
+        body_memory_bytes: usize,
         monotonic: tenancy::limiter::MonotonicNow,
     ) -> Self {
         Self {
@@ -42,6 +48,7 @@ impl Tenants {
             hasher: KeyHasher::new(rng),
             families_seed: rng.next_u64(),
             budget: Arc::new(SeriesBudget::new(max_active_series)),
+            body_memory_bytes,
             monotonic,
         }
     }
@@ -68,6 +75,7 @@ impl Tenants {
         TenantState {
             registry: SeriesRegistry::new(self.hasher.clone(), Arc::clone(&self.budget)),
             families: StoredFamilies::new(self.families_seed),
+            body_memory: Arc::new(Semaphore::new(self.body_memory_bytes)),
             limiter: Mutex::new(Arc::new(self.new_limiter(tenant))),
             used: AtomicBool::new(true),
         }
@@ -116,7 +124,7 @@ mod tests {
     use super::*;
 
     fn tenants() -> Tenants {
-        Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), 100, Arc::new(|| Duration::ZERO))
+        Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), 100, 1000, Arc::new(|| Duration::ZERO))
     }
 
     fn tenant(id: &str, limits: Limits) -> Tenant {

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use wire::Encoding;
 use wire::otlp::Format;
 
-use crate::body::{HeldBody, read_body};
+use crate::body::HeldBody;
 use crate::decode::Message;
 use crate::error::WriteError;
 use crate::service::{InFlight, Ingest};
@@ -87,7 +87,7 @@ async fn admit(
     let in_flight = ingest.begin()?;
     let principal = ingest.authorize(headers)?;
     let max_bytes = ingest.max_body_bytes(&principal).saturating_add(MESSAGE_HEADER_BYTES);
-    let held = read_body(headers, body, max_bytes, &ingest.body_memory).await?;
+    let held = ingest.read_body(&principal, headers, body, max_bytes).await?;
     Ok((in_flight, principal, held))
 }
 

@@ -13,7 +13,6 @@ use wire::Encoding;
 use wire::otlp::{Format, RpcStatus};
 
 use super::add_error_headers;
-use crate::body::read_body;
 use crate::decode::Message;
 use crate::error::WriteError;
 use crate::service::{Accepted, Ingest};
@@ -58,7 +57,7 @@ async fn write(
         ))
     })?;
     let encoding = encoding_of(headers)?;
-    let body = read_body(headers, body, ingest.max_body_bytes(&principal), &ingest.body_memory).await?;
+    let body = ingest.read_body(&principal, headers, body, ingest.max_body_bytes(&principal)).await?;
     ingest.write(&principal, Message::OtlpMetrics(*format), encoding, body).await
 }
 

@@ -19,7 +19,6 @@ use wire::Encoding;
 use wire::remote_write::{Version, Written};
 
 use super::add_error_headers;
-use crate::body::read_body;
 use crate::decode::Message;
 use crate::error::WriteError;
 use crate::service::{Accepted, Ingest};
@@ -68,7 +67,7 @@ async fn write(
             return Err(WriteError::ContentEncoding(encoding.into_owned(), "snappy"));
         }
     }
-    let body = read_body(headers, body, ingest.max_body_bytes(&principal), &ingest.body_memory).await?;
+    let body = ingest.read_body(&principal, headers, body, ingest.max_body_bytes(&principal)).await?;
     ingest.write(&principal, Message::RemoteWrite(*version), Encoding::Snappy, body).await
 }
 

@@ -7,10 +7,11 @@ use crate::support::messages::{WriteRequest, request, series};
 use crate::support::{NOW_MS, REMOTE_WRITE_HEADERS, Setup, World, messages, post, remote_write};
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::StatusCode;
 use ingest_service::RefusalReason;
 use tenancy::Limits;
+use tower::ServiceExt;
 
 fn limited(limits: Limits) -> World {
     World::with(Setup { limits, ..Setup::default() })
@@ -144,14 +145,36 @@ async fn slow_and_broken_bodies_are_answered() {
 #[tokio::test]
 async fn bodies_beyond_the_memory_for_them_are_to_come_again() {
     let mut setup = Setup::default();
-    setup.settings.body_memory_bytes = 100;
+    setup.settings.body_memory_bytes = 400;
     let world = World::with(setup);
-    let chunk = Bytes::from(vec![0; 60]);
-    let two = Body::from_stream(stream::iter([Ok::<_, Infallible>(chunk.clone()), Ok(chunk)]));
-    let answer = world.send(post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, two)).await;
+    let too_large = post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, vec![0; 101]);
+    assert_eq!(world.send(too_large).await.status, StatusCode::PAYLOAD_TOO_LARGE, "it would never fit");
+
+    // Bodies that trickle: what has arrived of them is held.
+    let trickling: Vec<_> = (0..9)
+        .map(|_| {
+            let beginning = stream::iter([Ok::<_, Infallible>(Bytes::from(vec![0; 90]))]);
+            let body = Body::from_stream(beginning.chain(stream::pending()));
+            let request = post("/api/v1/write", Some(&world.keys.acme), &REMOTE_WRITE_HEADERS, body);
+            tokio::spawn(world.http.clone().oneshot(request))
+        })
+        .collect();
+    while world.ingest.snapshot().requests_in_flight > 1 || world.ingest.snapshot().held_body_bytes == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.ingest.snapshot().held_body_bytes, 90);
+
+    let others = world.send(remote_write(Some(&world.keys.other), &request(&["theirs"]))).await;
+    assert_eq!(others.status, StatusCode::NO_CONTENT, "a tenant does not pay for another");
+    let answer = world.write(&request(&["mine"])).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.header("retry-after"), Some("1"));
-    assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::NO_CONTENT);
+    assert!(answer.text().contains("your tenant"), "{}", answer.text());
+    trickling.iter().for_each(tokio::task::JoinHandle::abort);
+    while world.ingest.snapshot().held_body_bytes > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.write(&request(&["mine"])).await.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
