@@ -10,6 +10,12 @@ pub(crate) const MAX_CONNECTIONS: usize = 4096;
 /// a minute keep their connection.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How often an HTTP/2 connection on which nothing comes is asked whether the other side is still there.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so.
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Streams of one HTTP/2 connection at the same time.
 pub(crate) const MAX_STREAMS: u32 = 256;
 

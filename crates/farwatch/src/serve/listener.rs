@@ -9,11 +9,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 
-use super::limits::{DRAIN_TIME, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS};
+use super::limits::{DRAIN_TIME, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT};
 
 /// A bound port that does not serve yet.
 #[derive(Debug)]
@@ -58,8 +59,12 @@ impl Listener {
         const BREATHER: Duration = Duration::from_millis(100);
         let mut server = auto::Builder::new(TokioExecutor::new());
         server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        server.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
-        let service = TowerToHyperService::new(router);
+        server
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS);
         let connections = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -79,13 +84,23 @@ impl Listener {
             };
             // Answers are small and awaited; a socket that refuses this works all the same.
             let _ = stream.set_nodelay(true);
-            let (server, service, watcher) = (server.clone(), service.clone(), connections.watcher());
+            let first_request = Arc::new(Notify::new());
+            let service = {
+                let first_request = Arc::clone(&first_request);
+                MapRequest::new(router.clone(), move |request| {
+                    first_request.notify_one();
+                    request
+                })
+            };
+            let connection =
+                server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+            let connection = connections.watch(connection);
             tokio::spawn(async move {
-                if speaks(&stream).await {
-                    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-                    if let Err(error) = watcher.watch(connection).await {
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
                         tracing::debug!(error, "connection ended");
-                    }
+                    },
+                    () = silence(&first_request) => tracing::debug!("connection closed: no request came"),
                 }
                 drop(place);
             });
@@ -97,7 +112,13 @@ impl Listener {
     }
 }
 
-/// Whether the other side says something in time: telling HTTP/1 from HTTP/2 waits for it without a bound of its own.
-async fn speaks(stream: &TcpStream) -> bool {
-    tokio::time::timeout(HEAD_TIMEOUT, stream.readable()).await.is_ok_and(|ready| ready.is_ok())
+/// Ends when no request came in time, and never after one came. Telling HTTP/1 from HTTP/2 waits without a bound of its
+/// own, and so does HTTP/2 for the first headers.
+async fn silence(first_request: &Notify) {
+    if tokio::time::timeout(HEAD_TIMEOUT, first_request.notified()).await.is_ok() {
+        std::future::pending().await
+    }
 }
+
+#[cfg(test)]
+mod tests;
