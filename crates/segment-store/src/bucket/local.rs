@@ -9,6 +9,9 @@
 //! - `rename` for the others, which replaces. A replacing put and a delete hold a `flock` while they look and act, also
 //!   against other processes.
 //!
+//! Before a put answers that its condition does not hold, it makes the directory durable, too: what it met may be the object of
+//! an earlier try whose last `fsync` failed, and a caller that finds its put-id there counts it as stored.
+//!
 //! Crash: before the name is given there is only a temporary file. Temporary files lie in a directory for each running
 //! process, which holds a `flock` beside it; whoever opens the bucket later empties the directories that nobody holds.
 //! After the name was given but before the directory is durable, the object may or may not be there: no put has returned.
@@ -25,17 +28,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::{
     Bucket, BucketError, Etag, GetRange, ListPage, Object, ObjectMeta, Operation, PutCondition, PutId,
     PutOutcome, check_key,
 };
 
+mod dirs;
 mod header;
 mod list;
 mod slot;
 
+use dirs::{Dirs, Fsync, SyncDir};
 use header::{HEADER_BYTES, Header};
 use slot::Slot;
 
@@ -53,25 +57,26 @@ struct Shared {
     root: PathBuf,
     slot: Slot,
     next_temporary: AtomicU64,
-    /// Directories that are known to be there and durable.
-    known_dirs: Mutex<HashSet<PathBuf>>,
+    dirs: Dirs,
 }
 
 impl LocalBucket {
-    /// Opens the bucket in directory `root`, which is made where it is missing, and removes temporary files that a crash
-    /// left. Blocks for a few file operations.
+    /// Opens the bucket in directory `root`, which is made where it is missing, durably and with the directories above it, and
+    /// removes temporary files that a crash left. Blocks for a few file operations.
     ///
     /// # Errors
     /// When the directory cannot be made, read or written.
     pub fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root.join(PRIVATE_DIR))?;
-        sync_dir(root)?;
-        let shared = Shared {
-            root: root.to_owned(),
-            slot: Slot::take(&root.join(PRIVATE_DIR))?,
-            next_temporary: AtomicU64::new(0),
-            known_dirs: Mutex::new(HashSet::from([root.to_owned()])),
-        };
+        Self::open_with(root, Box::new(Fsync))
+    }
+
+    fn open_with(root: &Path, sync: Box<dyn SyncDir>) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        let private_dir = root.join(PRIVATE_DIR);
+        let dirs = Dirs::with_root(&root, sync)?;
+        dirs.make(&private_dir)?;
+        let shared =
+            Shared { slot: Slot::take(&private_dir)?, next_temporary: AtomicU64::new(0), dirs, root };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -176,12 +181,12 @@ impl Shared {
         let temporary = self.write_temporary(&header, body).map_err(not_done)?;
         let path = self.path_of(key);
         let dir = path.parent().unwrap_or(&self.root);
-        self.make_durable_dir(dir).map_err(not_done)?;
+        self.dirs.make(dir).map_err(not_done)?;
         match condition {
             PutCondition::IfAbsent => match fs::hard_link(&temporary.path, &path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    return Err(precondition_failed(key));
+                    return Err(self.precondition_failed(key, dir));
                 }
                 Err(error) => return Err(not_done(error)),
             },
@@ -193,15 +198,25 @@ impl Shared {
                 let _lock = self.lock().map_err(not_done)?;
                 match self.open_object(Operation::Put, key) {
                     Ok((_, found, _)) if found.etag() == *etag => {}
-                    Ok(_) | Err(BucketError::NotFound { .. }) => return Err(precondition_failed(key)),
+                    Ok(_) | Err(BucketError::NotFound { .. }) => {
+                        return Err(self.precondition_failed(key, dir));
+                    }
                     Err(error) => return Err(error),
                 }
                 fs::rename(&temporary.path, &path).map_err(not_done)?;
             }
         }
         // Whether the name survives a crash now depends on the directory alone; until that is known, so is the outcome.
-        sync_dir(dir).map_err(|error| failed(Operation::Put, key, PutOutcome::Unknown, error))?;
+        self.dirs.sync(dir).map_err(|error| failed(Operation::Put, key, PutOutcome::Unknown, error))?;
         Ok(header.etag())
+    }
+
+    /// The answer that what is in `dir` keeps `key` from being put, once that is durable.
+    fn precondition_failed(&self, key: &str, dir: &Path) -> BucketError {
+        match self.dirs.sync(dir) {
+            Ok(()) => BucketError::PreconditionFailed { operation: Operation::Put, key: key.to_owned() },
+            Err(error) => failed(Operation::Put, key, PutOutcome::NotDone, error),
+        }
     }
 
     /// Writes header and body to a new temporary file, durably.
@@ -255,7 +270,7 @@ impl Shared {
             }
         }
         for dir in changed_dirs {
-            sync_dir(&dir).map_err(|error| {
+            self.dirs.sync(&dir).map_err(|error| {
                 failed(Operation::Delete, &dir.to_string_lossy(), PutOutcome::Unknown, error)
             })?;
         }
@@ -273,25 +288,6 @@ impl Shared {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         file.lock()?;
         Ok(file)
-    }
-
-    /// Makes `dir`, below the root, with every directory above it, durably.
-    fn make_durable_dir(&self, dir: &Path) -> io::Result<()> {
-        if self.known_dirs.lock().contains(dir) {
-            return Ok(());
-        }
-        if let Some(above) = dir.parent() {
-            self.make_durable_dir(above)?;
-            match fs::create_dir(dir) {
-                Ok(()) => {}
-                // Whoever made it may not have come to make it durable.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => {}
-                Err(error) => return Err(error),
-            }
-            sync_dir(above)?;
-        }
-        self.known_dirs.lock().insert(dir.to_owned());
-        Ok(())
     }
 }
 
@@ -320,14 +316,6 @@ fn read_range(
     let mut body = vec![0; size];
     file.read_exact_at(&mut body, HEADER_BYTES as u64 + bytes.start).map_err(fail)?;
     Ok(Object { body: Bytes::from(body), etag: header.etag(), len })
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-fn precondition_failed(key: &str) -> BucketError {
-    BucketError::PreconditionFailed { operation: Operation::Put, key: key.to_owned() }
 }
 
 /// Sorts an error of the file system by what it means for the caller.

@@ -1,5 +1,41 @@
+use parking_lot::Mutex;
+
 use super::*;
 use crate::testing::conformance;
+
+/// Says what was made durable, and fails where it is told to.
+#[derive(Clone, Debug, Default)]
+struct ScriptedSync {
+    synced: Arc<Mutex<Vec<PathBuf>>>,
+    fails_at: Arc<Mutex<Option<(PathBuf, ErrorKind)>>>,
+}
+
+impl ScriptedSync {
+    fn failing_at(dir: PathBuf, kind: ErrorKind) -> Self {
+        Self { fails_at: Arc::new(Mutex::new(Some((dir, kind)))), ..Self::default() }
+    }
+
+    fn heal(&self) {
+        *self.fails_at.lock() = None;
+    }
+
+    fn open(&self, root: &Path) -> io::Result<LocalBucket> {
+        LocalBucket::open_with(root, Box::new(self.clone()))
+    }
+}
+
+impl SyncDir for ScriptedSync {
+    fn sync(&self, dir: &Path) -> io::Result<()> {
+        match &*self.fails_at.lock() {
+            Some((fails_at, kind)) if fails_at == dir => Err(io::Error::from(*kind)),
+            _ => {
+                Fsync.sync(dir)?;
+                self.synced.lock().push(dir.to_owned());
+                Ok(())
+            }
+        }
+    }
+}
 
 fn files_below(dir: &Path) -> usize {
     fs::read_dir(dir)
@@ -46,6 +82,64 @@ async fn what_a_crash_left_is_removed_and_what_is_in_use_is_not() {
     drop(running);
     LocalBucket::open(dir.path()).unwrap();
     assert!(!in_use.exists());
+}
+
+/// Otherwise whoever tries again after an unknown outcome would find the own put-id and take a name for durable that is not.
+#[tokio::test]
+async fn an_object_that_is_met_is_reported_only_when_its_name_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let sync = ScriptedSync::failing_at(dir.path().join("fresh/0"), ErrorKind::Other);
+    let bucket = sync.open(dir.path()).unwrap();
+    let put = |condition| bucket.put("fresh/0/k", Bytes::from_static(b"x"), condition, Some(PutId([7; 16])));
+
+    assert!(put(PutCondition::IfAbsent).await.unwrap_err().outcome_unknown());
+    let stale = Etag::new("of-another-object");
+    for condition in [PutCondition::IfAbsent, PutCondition::IfMatch(stale)] {
+        for _ in 0..3 {
+            let error = put(condition.clone()).await.unwrap_err();
+            assert!(error.is_retryable() && !error.outcome_unknown(), "{error:?}");
+            assert!(!matches!(error, BucketError::PreconditionFailed { .. }), "{error:?}");
+        }
+    }
+    sync.heal();
+    let error = put(PutCondition::IfAbsent).await.unwrap_err();
+    assert!(matches!(error, BucketError::PreconditionFailed { .. }));
+    assert_eq!(sync.synced.lock().last(), Some(&dir.path().join("fresh/0")));
+    assert_eq!(bucket.head("fresh/0/k").await.unwrap().put_id, Some(PutId([7; 16])));
+}
+
+#[test]
+fn the_root_is_made_durable_with_every_directory_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("data/farwatch/bucket");
+    let expected = ["", "data", "data/farwatch", "data/farwatch/bucket"].map(|below| dir.path().join(below));
+    // The second time, all are there: made by one who may have ended before they were durable.
+    for _ in 0..2 {
+        let sync = ScriptedSync::default();
+        sync.open(&root).unwrap();
+        let synced = sync.synced.lock();
+        let below: Vec<&PathBuf> = synced.iter().filter(|synced| synced.starts_with(dir.path())).collect();
+        assert!(
+            below.iter().map(|synced| synced.components()).eq(expected.iter().map(|dir| dir.components()))
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_made_durable_is_an_error_unless_the_system_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("data/bucket");
+    for above in [dir.path().to_owned(), dir.path().join("data"), root.clone()] {
+        let sync = ScriptedSync::failing_at(above, ErrorKind::PermissionDenied);
+        // Also the second time: what the first left behind is not taken for one of the system's.
+        for _ in 0..2 {
+            assert_eq!(sync.open(&root).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        }
+    }
+    LocalBucket::open(&root).unwrap();
+    ScriptedSync::failing_at(dir.path().to_owned(), ErrorKind::PermissionDenied).open(&root).unwrap();
+    let broken = ScriptedSync::failing_at(dir.path().to_owned(), ErrorKind::Other);
+    assert_eq!(broken.open(&root).unwrap_err().kind(), ErrorKind::Other);
 }
 
 #[tokio::test]
