@@ -7,7 +7,7 @@
 //! | ok | stored |
 //! | condition does not hold | something is there: HEAD it. Our put-id: an earlier put (or a doubled one) stored it. Another one: the name is taken, and by that nothing of ours is or ever will be there |
 //! | conflict, unavailable | try again under the same key; if the outcome was unknown, it stays so until an answer tells |
-//! | denied, invalid | no later try will do better |
+//! | denied, invalid | no later try will do better; to the HEAD: nor does anybody know whose object it is |
 //!
 //! There is a bound on the total time, on the monotonic clock, far below the grace of deletion: a put that comes so late that
 //! its object was stored, absorbed and deleted meanwhile would bring it back. Nothing is ever deleted here.
@@ -52,7 +52,8 @@ enum Attempt {
     Taken(BucketError),
     /// Try again; whether this attempt may have stored the object.
     Again(BucketError, PutOutcome),
-    Hopeless(BucketError),
+    /// No later try will do better; whether this attempt may have stored the object.
+    Hopeless(BucketError, PutOutcome),
 }
 
 impl SegmentPut<'_> {
@@ -64,7 +65,8 @@ impl SegmentPut<'_> {
             let error = match self.attempt().await {
                 Attempt::Stored => return Ok(()),
                 Attempt::Taken(error) => return Err(PutFailure::Taken(error)),
-                Attempt::Hopeless(error) => return Err(failure(error, outcome)),
+                Attempt::Hopeless(error, PutOutcome::NotDone) => return Err(failure(error, outcome)),
+                Attempt::Hopeless(error, PutOutcome::Unknown) => return Err(PutFailure::Unknown(error)),
                 Attempt::Again(error, PutOutcome::NotDone) => error,
                 Attempt::Again(error, PutOutcome::Unknown) => {
                     outcome = PutOutcome::Unknown;
@@ -90,7 +92,7 @@ impl SegmentPut<'_> {
                 let outcome = if error.outcome_unknown() { PutOutcome::Unknown } else { PutOutcome::NotDone };
                 Attempt::Again(error, outcome)
             }
-            Err(error) => Attempt::Hopeless(error),
+            Err(error) => Attempt::Hopeless(error, PutOutcome::NotDone),
         }
     }
 
@@ -102,6 +104,9 @@ impl SegmentPut<'_> {
                 Attempt::Stored
             }
             Ok(_) => Attempt::Taken(precondition_failed),
+            Err(error @ (BucketError::Denied { .. } | BucketError::Invalid { .. })) => {
+                Attempt::Hopeless(error, PutOutcome::Unknown)
+            }
             Err(error) => Attempt::Again(error, PutOutcome::Unknown),
         }
     }

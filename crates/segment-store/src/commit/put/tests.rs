@@ -153,7 +153,8 @@ async fn check(puts: &[Step], heads: &[Step], expected: End, requests: (usize, u
     let of = |operation| bucket.requests.lock().iter().filter(|made| **made == operation).count();
     assert_eq!((end, (of(Operation::Put), of(Operation::Head))), (expected, requests), "{puts:?} {heads:?}");
     if let Ok(meta) = bucket.inner.head("fresh/0/k").await {
-        assert_eq!(meta.put_id == Some(PUT_ID), end != End::Taken, "{puts:?}");
+        let taken = puts.iter().any(|step| matches!(step, Step::TakenByOther));
+        assert_eq!(meta.put_id == Some(PUT_ID), !taken, "{puts:?}");
     } else {
         assert_ne!(end, End::Stored, "{puts:?} {heads:?}");
     }
@@ -177,6 +178,9 @@ async fn every_answer_is_understood() {
     check(&[Refuse, Conflict, Deny], &[], End::NotStored, (3, 0)).await;
     check(&[LoseAnswer, Deny], &[], End::Unknown, (2, 0)).await;
     check(&[LoseRequest, Deny], &[], End::Unknown, (2, 0)).await;
+    // The HEAD is denied: no later one will tell whose object it is.
+    check(&[LoseAnswer, Serve], &[Deny], End::Unknown, (2, 1)).await;
+    check(&[TakenByOther], &[Deny], End::Unknown, (1, 1)).await;
 }
 
 #[tokio::test(start_paused = true)]
