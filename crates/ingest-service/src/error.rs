@@ -6,13 +6,14 @@ use http::StatusCode;
 use segment_store::CommitError;
 use tenancy::{AccessError, Denied};
 use tonic::Code;
+use wire::remote_write::Written;
 use wire::{DecompressError, RequestError};
 
 use crate::limits::RETRY_AFTER;
 use crate::stats::Outcome;
 
-/// Why a request failed as a whole. Nothing of it is acked; unless it is a commit whose outcome is unknown, nothing of it
-/// is stored. The message is for the sender.
+/// Why a request failed as a whole. Nothing of it is acked; nothing of it is stored, unless it is a commit whose outcome is
+/// unknown, or [`WriteError::ServerFull`]. The message is for the sender.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Not let in.
@@ -62,6 +63,17 @@ pub enum WriteError {
     /// It was not made durable. The bucket's words stay in the log.
     #[error("{}", commit_message(.0))]
     Commit(#[source] CommitError),
+    /// New series above the server's bound. The rest of the request is durable, and counts once when it comes again.
+    #[error(
+        "the server holds as many active series as it can: {refused_samples} samples of new series are not stored, the other {} are; send the same request again later, samples that were stored count once",
+        .written.samples + .written.histograms
+    )]
+    ServerFull {
+        /// Samples that were not stored for want of room.
+        refused_samples: u64,
+        /// What is durable.
+        written: Written,
+    },
     /// A bug.
     #[error("the request failed inside the server: send the same request again later")]
     Internal,
@@ -135,7 +147,9 @@ impl WriteError {
             | Self::Decompress(DecompressError::Invalid { .. })
             | Self::Request(RequestError::Protobuf(_) | RequestError::Json(_) | RequestError::Protocol(_))
             | Self::Commit(CommitError::Empty) => bad,
-            Self::Busy | Self::ShardNotHere | Self::ShuttingDown => later(RETRY_AFTER),
+            Self::Busy | Self::ShardNotHere | Self::ShuttingDown | Self::ServerFull { .. } => {
+                later(RETRY_AFTER)
+            }
             Self::Commit(
                 CommitError::Overloaded { .. }
                 | CommitError::ShuttingDown

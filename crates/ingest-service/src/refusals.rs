@@ -13,7 +13,7 @@ pub enum RefusalReason {
     TooFarInFuture,
     /// A new series above the tenant's limit of active series, or of one metric's.
     SeriesLimit,
-    /// A new series above the server's bound.
+    /// A new series above the server's bound. The sender is told to send again: [`crate::WriteError::ServerFull`].
     ServerFull,
 }
 

@@ -203,6 +203,11 @@ impl Ingest {
         tenant.families.note_stored(&families, self.clock.monotonic());
         self.rank_if_due(tenant);
         self.count_accepted(&written, &refusals);
+        // Want of room is the server's matter, not the data's: a sender that took it for the latter would drop good data.
+        let refused_samples = refusals.samples[RefusalReason::ServerFull as usize];
+        if refused_samples > 0 {
+            return Err(WriteError::ServerFull { refused_samples, written });
+        }
         Ok(Accepted { written, refusals })
     }
 

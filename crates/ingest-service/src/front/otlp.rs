@@ -1,6 +1,7 @@
 //! `POST /v1/metrics`: OTLP over HTTP as protobuf and JSON.
 //!
-//! 200 with an `ExportMetricsServiceResponse`, which tells what was refused (`partial_success`); otherwise the statuses of
+//! 200 with an `ExportMetricsServiceResponse`, which tells what was refused (`partial_success`, which a sender does not
+//! send again; so want of room for new series is a 503, though the rest is durable); otherwise the statuses of
 //! remote write with a `google.rpc.Status` in the format of the request.
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //! | 401, 403 | no, bad, or insufficient credentials | be configured anew |
 //! | 408, 413, 415 | too slow, too large, of another kind | be configured anew |
 //! | 429 | above the tenant's rate | wait for `Retry-After` and send again |
-//! | 503 | bucket away, memory short, shutdown | wait for `Retry-After` and send again |
+//! | 503 | bucket away, memory short, shutdown; or the server has no room for new series: then the rest is durable | wait for `Retry-After` and send again |
 
 use std::sync::Arc;
 
@@ -43,7 +43,10 @@ pub(super) async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) 
     };
     if matches!(version, Ok(Version::V2)) {
         // The protocol wants these on every response, so that a sender notices a receiver that ignored a part.
-        let written = result.map_or_else(|_| Written::default(), |accepted| accepted.written);
+        let written = match &result {
+            Ok(Accepted { written, .. }) | Err(WriteError::ServerFull { written, .. }) => *written,
+            Err(_) => Written::default(),
+        };
         for (name, count) in written.headers() {
             response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(count));
         }

@@ -74,6 +74,41 @@ async fn above_the_series_limit_known_series_go_on() {
     assert_eq!((snapshot.active_series, snapshot.tenants), (2, 1));
 }
 
+/// Good data that finds no room is not bad data: senders drop what a 400, or a partial success, refuses.
+#[tokio::test]
+async fn without_room_for_new_series_the_request_is_to_come_again() {
+    let mut setup = Setup::default();
+    setup.settings.max_active_series = 2;
+    let world = World::with(setup);
+    assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::NO_CONTENT);
+    let answer = world.write(&request(&["a", "b", "c", "d"])).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let text = answer.text();
+    assert!(text.contains("2 samples of new series are not stored, the other 2 are"), "{text}");
+    assert_eq!(world.stored_names("acme").await, ["a", "b"]);
+    assert_eq!(world.ingest.snapshot().refused_samples[RefusalReason::ServerFull as usize], 2);
+
+    let gauges = messages::otlp_protobuf(&[("b", NOW_MS), ("e", NOW_MS)]);
+    let protobuf = [("content-type", "application/x-protobuf")];
+    let answer = world.send(post("/v1/metrics", Some(&world.keys.acme), &protobuf, gauges)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+
+    let symbols = ["", "__name__", "a", "f"].map(str::to_owned).to_vec();
+    let one = |name| messages::TimeSeriesV2 {
+        labels_refs: vec![1, name],
+        samples: vec![messages::Sample { value: 1.0, timestamp: NOW_MS }],
+    };
+    let message = messages::RequestV2 { symbols, timeseries: vec![one(2), one(3)] };
+    let mut headers = REMOTE_WRITE_HEADERS;
+    headers[0].1 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+    headers[2].1 = "2.0.0";
+    let answer =
+        world.send(post("/api/v1/write", Some(&world.keys.acme), &headers, messages::snappy(&message))).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("x-prometheus-remote-write-samples-written"), Some("1"));
+}
+
 #[tokio::test]
 async fn one_metric_cannot_take_all_series() {
     let world = limited(Limits { series_per_metric: Some(1), ..Limits::unlimited() });
