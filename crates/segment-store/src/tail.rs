@@ -29,7 +29,8 @@ pub enum FlushOutcome {
 /// Takes what flushes offer. Both calls must be quick: they are made on the write path and hold it up.
 ///
 /// For each segment there is at most one offer, followed by exactly one settlement. (When the process ends in between, or a
-/// flush panics, there is none.) Both calls come from any thread; those of one segment in order.
+/// flush panics, there is none.) Both calls come from any thread; those of one segment in order, and a writer's offers in the
+/// order of their segments.
 pub trait TailSink: Send + Sync + Debug {
     /// Data that is about to be written: provisional.
     fn offer(&self, offer: TailOffer);

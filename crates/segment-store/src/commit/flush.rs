@@ -1,4 +1,4 @@
-//! One flush: columns, offer to the tail, bytes, put, settlement, answers.
+//! One flush: name, columns, offer to the tail, bytes, put, settlement, answers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::put::{PutFailure, SegmentPut};
 use super::stats::add;
+use super::turn::{Place, Turn};
 use super::{CommitError, Shared, WorkOn};
 use crate::limits::MAX_SEGMENT_NAMES;
 use crate::{FlushOutcome, PutId, SegmentKey, TailOffer, TailSink};
@@ -49,24 +50,18 @@ impl Drop for Charge {
     }
 }
 
-/// What a segment is called and how it is known again.
-#[derive(Clone, Copy, Debug)]
+/// What a segment is called and how it is known again, and when it may be offered.
+#[derive(Debug)]
 pub(super) struct Name {
     pub(super) key: SegmentKey,
     pub(super) put_id: PutId,
+    pub(super) place: Place,
 }
 
-/// A group that nothing is added to any more.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    pub(super) group: Group,
-    pub(super) name: Name,
-}
-
-/// Makes `sealed` durable and answers its requests.
-pub(super) async fn flush(shared: &Arc<Shared>, sealed: Sealed) {
-    let Sealed { group: Group { rows, waiting, charge }, name } = sealed;
-    let answer = store(shared, rows, name).await;
+/// Makes `group`, which nothing is added to any more, durable and answers its requests.
+pub(super) async fn flush(shared: &Arc<Shared>, group: Group) {
+    let Group { rows, waiting, charge } = group;
+    let answer = store(shared, rows).await;
     if answer.is_err() {
         add(&shared.counters.flushes_failed, 1);
     }
@@ -77,22 +72,17 @@ pub(super) async fn flush(shared: &Arc<Shared>, sealed: Sealed) {
     }
 }
 
-/// The data of a flush, ready to be put.
-struct Prepared {
-    partitions: Vec<(TenantId, Arc<MetricBatch>)>,
-    body: Bytes,
-    offered: Offered,
-}
-
-async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>, mut name: Name) -> Answer {
+async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>) -> Answer {
+    let Name { mut key, mut put_id, place } = shared.next_name();
+    let partitions = shared.work_on.run(move || columns(rows)).await;
+    let turn = place.turn().await;
+    let partitions = partitions?;
     let tail = Arc::clone(&shared.tail);
-    let prepared = match shared.work_on {
-        WorkOn::SameThread => prepare(rows, name.key, tail),
-        WorkOn::BlockingThreads => tokio::task::spawn_blocking(move || prepare(rows, name.key, tail))
-            .await
-            .unwrap_or_else(|broken_off| Err(CommitError::BrokenOff(Arc::from(broken_off.to_string())))),
-    };
-    let Prepared { partitions, body, mut offered } = prepared?;
+    let prepared = shared.work_on.run(move || {
+        let offered = Offered::offer(&tail, key, &partitions, turn);
+        encode(&partitions).map(|body| (partitions, body, offered))
+    });
+    let (partitions, body, mut offered) = prepared.await??;
     let mut rng = shared.rng_of_flush();
     let started = shared.clock.monotonic();
     let mut names_tried = 1;
@@ -101,48 +91,61 @@ async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>, 
             bucket: &*shared.bucket,
             clock: &*shared.clock,
             counters: &shared.counters,
-            key: &name.key.to_string(),
+            key: &key.to_string(),
             body: &body,
-            put_id: name.put_id,
+            put_id,
             deadline: started + shared.settings.put_time,
         };
         match put.run(&mut rng).await {
             Ok(()) => {
                 shared.counters.stored(body.len(), shared.clock.monotonic().saturating_sub(started));
                 offered.settle(FlushOutcome::Durable);
-                return Ok(name.key);
+                return Ok(key);
             }
             Err(PutFailure::Taken(error)) if names_tried < MAX_SEGMENT_NAMES => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a segment's name is taken");
                 add(&shared.counters.names_taken, 1);
                 offered.settle(FlushOutcome::Withdrawn);
                 names_tried += 1;
-                name = shared.next_name();
-                offered = Offered::offer(&shared.tail, name.key, &partitions);
+                let place;
+                Name { key, put_id, place } = shared.next_name();
+                offered = Offered::offer(&shared.tail, key, &partitions, place.turn().await);
             }
             Err(failure) => {
                 offered.settle(FlushOutcome::Withdrawn);
-                return Err(failure.into_commit_error(name.key));
+                return Err(failure.into_commit_error(key));
             }
         }
     }
 }
 
-/// The part that only computes: rows to columns, then, already visible in the tail, to bytes.
-fn prepare(
-    rows: BTreeMap<TenantId, Vec<MetricRows>>,
-    key: SegmentKey,
-    tail: Arc<dyn TailSink>,
-) -> Result<Prepared, CommitError> {
-    let partitions: Vec<(TenantId, Arc<MetricBatch>)> = rows
-        .into_iter()
-        .map(|(tenant, requests)| (tenant, Arc::new(MetricBatch::from_rows(requests))))
-        .collect();
-    let offered = Offered::offer(&tail, key, &partitions);
+impl WorkOn {
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CommitError> {
+        match self {
+            Self::SameThread => Ok(work()),
+            Self::BlockingThreads => tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|broken_off| CommitError::BrokenOff(Arc::from(broken_off.to_string()))),
+        }
+    }
+}
+
+/// Each tenant's part of a segment.
+type Partitions = Vec<(TenantId, Arc<MetricBatch>)>;
+
+fn columns(rows: BTreeMap<TenantId, Vec<MetricRows>>) -> Partitions {
+    rows.into_iter().map(|(tenant, requests)| (tenant, Arc::new(MetricBatch::from_rows(requests)))).collect()
+}
+
+fn encode(partitions: &Partitions) -> Result<Bytes, CommitError> {
     let parts: Vec<FreshPartition<'_>> =
         partitions.iter().map(|(tenant, metrics)| FreshPartition { tenant, metrics }).collect();
-    let body = encode_fresh(&parts).map_err(|error| CommitError::BrokenOff(Arc::from(error.to_string())))?;
-    Ok(Prepared { partitions, body: Bytes::from(body), offered })
+    encode_fresh(&parts)
+        .map(Bytes::from)
+        .map_err(|error| CommitError::BrokenOff(Arc::from(error.to_string())))
 }
 
 /// An offer that the tail will get a settlement for, also when the flush breaks off.
@@ -153,8 +156,10 @@ struct Offered {
 }
 
 impl Offered {
-    fn offer(tail: &Arc<dyn TailSink>, key: SegmentKey, partitions: &[(TenantId, Arc<MetricBatch>)]) -> Self {
-        tail.offer(TailOffer { segment: key, partitions: partitions.to_vec() });
+    /// Offers in its turn, and ends that.
+    fn offer(tail: &Arc<dyn TailSink>, key: SegmentKey, partitions: &Partitions, turn: Turn) -> Self {
+        tail.offer(TailOffer { segment: key, partitions: partitions.clone() });
+        drop(turn);
         Self { tail: Arc::clone(tail), key, settled: false }
     }
 
@@ -171,3 +176,6 @@ impl Drop for Offered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! Group commit: many requests, one object, acked when it is durable.
 //!
 //! Requests join the open group. The group is sealed when its linger is over and a place among the flushes in flight is free, or at
-//! once when it is full; then it becomes one segment: sorted into columns, offered to the tail, encoded, put, settled, acked.
-//! Flushes run beside each other, never one behind another; when the bucket is slow, groups grow instead.
+//! once when it is full; then it becomes one segment: named, sorted into columns, offered to the tail, encoded, put, settled,
+//! acked. Flushes run beside each other and wait for each other only with their offers; when the bucket is slow, groups grow.
 //!
 //! Invariants:
 //! - a request is acked only after its segment's put was answered or its put-id was found in the bucket;
 //! - the tail hears "durable" before any request is acked;
 //! - every request that was taken gets exactly one answer, unless the runtime ends;
-//! - segments of one writer are named in the order in which they were sealed.
+//! - segments of one writer are offered to the tail in the order of their names (see `turn.rs`).
 //!
 //! Crash: what was not acked may be in the bucket or not; clients send it again, and equal samples count once. Nothing is
 //! leaked: there is no object that is not a whole, visible segment.
@@ -30,11 +30,13 @@ mod error;
 mod flush;
 mod put;
 mod stats;
+mod turn;
 
 pub use error::CommitError;
-use flush::{Answer, Charge, Group, Name, Sealed};
+use flush::{Answer, Charge, Group, Name};
 use stats::{Counters, add};
 pub use stats::{GroupCommitStats, PUT_LATENCY_BOUNDS_MS};
+use turn::Queue;
 
 /// What group commit works with. Settings are numbers; these are parts.
 #[derive(Debug)]
@@ -121,6 +123,7 @@ struct State {
     open: Option<Open>,
     groups: u64,
     keys: KeyMaker,
+    offers: Queue,
     rng: ChaCha8Rng,
 }
 
@@ -130,7 +133,7 @@ struct State {
 struct Open {
     number: u64,
     group: Group,
-    task: oneshot::Sender<Sealed>,
+    task: oneshot::Sender<Group>,
 }
 
 impl GroupCommit {
@@ -147,7 +150,14 @@ impl GroupCommit {
             clock,
             work_on,
             settings,
-            state: Mutex::new(State { closed: false, open: None, groups: 0, keys, rng }),
+            state: Mutex::new(State {
+                closed: false,
+                open: None,
+                groups: 0,
+                keys,
+                offers: Queue::new(),
+                rng,
+            }),
             pending_bytes: Arc::default(),
             flights,
             tasks: TaskTracker::new(),
@@ -174,7 +184,7 @@ impl GroupCommit {
             let mut state = self.shared.state.lock();
             state.closed = true;
             if let Some(open) = state.open.take() {
-                self.shared.seal(&mut state, open);
+                seal(open);
             }
         }
         self.shared.tasks.close();
@@ -224,7 +234,7 @@ impl Shared {
         open.group.waiting.push(request);
         open.group.charge.add(bytes);
         if open.group.charge.bytes >= self.settings.flush_bytes {
-            self.seal(&mut state, open);
+            seal(open);
         } else {
             state.open = Some(open);
         }
@@ -240,15 +250,8 @@ impl Shared {
         Open { number, group: Group { rows: Default::default(), waiting: Vec::new(), charge }, task }
     }
 
-    /// Closes `open` to further requests and hands it to its task.
-    fn seal(&self, state: &mut State, open: Open) {
-        let name = self.name(state);
-        // The task waits for it, unless the runtime has gone: then the requests' channels close with the group.
-        let _ = open.task.send(Sealed { group: open.group, name });
-    }
-
     /// The life of group `number`: linger, wait for a place in flight, flush.
-    async fn run_group(self: Arc<Self>, number: u64, mut sealed: oneshot::Receiver<Sealed>) {
+    async fn run_group(self: Arc<Self>, number: u64, mut sealed: oneshot::Receiver<Group>) {
         let full = tokio::select! {
             biased;
             full = &mut sealed => full.ok(),
@@ -269,28 +272,29 @@ impl Shared {
     }
 
     /// Seals group `number`, if it is still open.
-    fn take_open(&self, number: u64) -> Option<Sealed> {
+    fn take_open(&self, number: u64) -> Option<Group> {
         let mut state = self.state.lock();
-        let open = state.open.take_if(|open| open.number == number)?;
-        let name = self.name(&mut state);
-        Some(Sealed { group: open.group, name })
+        state.open.take_if(|open| open.number == number).map(|open| open.group)
     }
 
-    /// A name that was never used.
+    /// A name that was never used, after all that were. Only a flush that holds its place in flight may take one.
     fn next_name(&self) -> Name {
-        self.name(&mut self.state.lock())
-    }
-
-    fn name(&self, state: &mut State) -> Name {
+        let state = &mut *self.state.lock();
         let mut put_id = PutId([0; 16]);
         state.rng.fill_bytes(&mut put_id.0);
-        Name { key: state.keys.next_key(self.clock.now_ms()), put_id }
+        Name { key: state.keys.next_key(self.clock.now_ms()), put_id, place: state.offers.join() }
     }
 
     /// Randomness for the waits of one flush.
     fn rng_of_flush(&self) -> ChaCha8Rng {
         ChaCha8Rng::from_rng(&mut self.state.lock().rng)
     }
+}
+
+/// Closes `open` to further requests and hands it to its task.
+fn seal(open: Open) {
+    // The task waits for it, unless the runtime has gone: then the requests' channels close with the group.
+    let _ = open.task.send(open.group);
 }
 
 #[cfg(test)]
