@@ -1,5 +1,6 @@
 //! From the bytes of a body to rows.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use telemetry::{Exemplar, Histogram, MetricRows};
@@ -13,6 +14,11 @@ use crate::intake::{Intake, Refused};
 use crate::refusals::Refusals;
 use crate::tenants::TenantState;
 use crate::times::TimeRule;
+
+/// What the names of a family's series may have after its own: of histograms and summaries, and of what `OpenMetrics` names
+/// differently from its series.
+const SERIES_SUFFIXES: [&str; 8] =
+    ["_bucket", "_count", "_sum", "_total", "_created", "_info", "_gcount", "_gsum"];
 
 /// What a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +56,18 @@ pub(crate) fn decode(
     context: &DecodeContext<'_>,
 ) -> Result<Decoded, RequestError> {
     let mut intake = Intake::new(&context.tenant.registry, context.wire_limits, context.times);
-    let mut families = Vec::new();
     match message {
         Message::RemoteWrite(version) => {
-            read_remote_write(version, body, context, &mut intake, &mut families)?;
+            read_remote_write(version, body, context, &mut intake)?;
         }
-        Message::OtlpMetrics(format) => read_otlp(format, body, context, &mut intake, &mut families)?,
+        Message::OtlpMetrics(format) => read_otlp(format, body, context, &mut intake)?,
     }
-    let (rows, refusals) = intake.finish(context.tenant_limits);
+    let (mut rows, refusals) = intake.finish(context.tenant_limits);
+    if !refusals.is_empty() {
+        keep_families_of_rows(&mut rows);
+    }
+    let families =
+        rows.metadata.iter().map(|(name, family)| context.tenant.families.hash(name, family)).collect();
     Ok(Decoded { rows, refusals, families })
 }
 
@@ -66,7 +76,6 @@ fn read_remote_write(
     body: &[u8],
     context: &DecodeContext<'_>,
     intake: &mut Intake<'_>,
-    families: &mut Vec<FamilyHash>,
 ) -> Result<(), RequestError> {
     let mut request = Request::new(version, body, context.wire_limits)?;
     while let Some(item) = request.next_item()? {
@@ -100,7 +109,7 @@ fn read_remote_write(
                 }
             }
             Item::Rejected { error, samples } => intake.refuse(samples as u64, || error.to_string()),
-            Item::Metadata(family) => store_metadata(&family, context, intake, families),
+            Item::Metadata(family) => store_metadata(&family, context, intake),
         }
     }
     Ok(())
@@ -111,9 +120,8 @@ fn read_otlp(
     body: &[u8],
     context: &DecodeContext<'_>,
     intake: &mut Intake<'_>,
-    families: &mut Vec<FamilyHash>,
 ) -> Result<(), RequestError> {
-    let mut visitor = OtlpVisitor { context, intake, families };
+    let mut visitor = OtlpVisitor { context, intake };
     let outcome = read_metrics(format, body, context.otlp, context.wire_limits, &mut visitor)?;
     // The reader counts what the visitor refused, too.
     let invalid = outcome.rejected.saturating_sub(intake.refused_samples());
@@ -126,7 +134,6 @@ fn read_otlp(
 struct OtlpVisitor<'v, 'a> {
     context: &'v DecodeContext<'v>,
     intake: &'v mut Intake<'a>,
-    families: &'v mut Vec<FamilyHash>,
 }
 
 impl MetricVisitor for OtlpVisitor<'_, '_> {
@@ -153,18 +160,27 @@ impl MetricVisitor for OtlpVisitor<'_, '_> {
     }
 
     fn metadata(&mut self, metadata: MetadataRef<'_>) {
-        store_metadata(&metadata, self.context, self.intake, self.families);
+        store_metadata(&metadata, self.context, self.intake);
     }
 }
 
-fn store_metadata(
-    family: &MetadataRef<'_>,
-    context: &DecodeContext<'_>,
-    intake: &mut Intake<'_>,
-    families: &mut Vec<FamilyHash>,
-) {
-    if let Some(hash) = context.tenant.families.to_store(family, context.now) {
-        families.push(hash);
+fn store_metadata(family: &MetadataRef<'_>, context: &DecodeContext<'_>, intake: &mut Intake<'_>) {
+    if context.tenant.families.is_due(family, context.now) {
         intake.metadata().insert(family.family.to_owned(), family.to_metadata());
     }
+}
+
+/// Drops metadata of families without a row: where samples were refused it would tell of metrics that are not there. A
+/// family that came without samples of its own beside refused ones goes, too; senders repeat metadata.
+fn keep_families_of_rows(rows: &mut MetricRows) {
+    let MetricRows { floats, histograms, metadata, .. } = rows;
+    if metadata.is_empty() {
+        return;
+    }
+    let series = floats.iter().map(|row| &row.series).chain(histograms.iter().map(|row| &row.series));
+    let names: HashSet<&str> = series.filter_map(|series| series.labels().metric_name()).collect();
+    metadata.retain(|family, _| {
+        names.contains(family.as_str())
+            || SERIES_SUFFIXES.iter().any(|suffix| names.contains(format!("{family}{suffix}").as_str()))
+    });
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use telemetry::Metadata;
+use wire::remote_write::MetadataRef;
 use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64_with_seed};
 
 use crate::limits::{MAX_REMEMBERED_FAMILIES, METADATA_INTERVAL};
@@ -29,27 +31,29 @@ impl StoredFamilies {
         Self { seed, stored: Mutex::new(HashMap::with_hasher(Xxh3Builder::new().with_seed(seed))) }
     }
 
-    /// The hashes to note once the metadata is durable, or `None` when the same was stored lately.
-    pub(crate) fn to_store(
-        &self,
-        family: &wire::remote_write::MetadataRef<'_>,
-        now: Duration,
-    ) -> Option<FamilyHash> {
+    /// Whether metadata is to be stored: the same was not stored lately.
+    pub(crate) fn is_due(&self, family: &MetadataRef<'_>, now: Duration) -> bool {
+        let found = self.hash_ref(family);
+        let stored = self.stored.lock();
+        stored.get(&found.name).is_none_or(|(content, at)| {
+            *content != found.content || now.saturating_sub(*at) >= METADATA_INTERVAL
+        })
+    }
+
+    /// What to note once the metadata is durable.
+    pub(crate) fn hash(&self, family: &str, metadata: &Metadata) -> FamilyHash {
+        let Metadata { metric_type, help, unit } = metadata;
+        self.hash_ref(&MetadataRef { family, metric_type: *metric_type, help, unit })
+    }
+
+    fn hash_ref(&self, family: &MetadataRef<'_>) -> FamilyHash {
         let hash = |text: &str| xxh3_64_with_seed(text.as_bytes(), self.seed);
         let content = hash(family.help)
             .rotate_left(21)
             .wrapping_add(hash(family.unit))
             .rotate_left(21)
             .wrapping_add(u64::from(family.metric_type.to_persisted()));
-        let found = FamilyHash { name: hash(family.family), content };
-        match self.stored.lock().get(&found.name) {
-            Some((content, at))
-                if *content == found.content && now.saturating_sub(*at) < METADATA_INTERVAL =>
-            {
-                None
-            }
-            _ => Some(found),
-        }
+        FamilyHash { name: hash(family.family), content }
     }
 
     /// Notes that metadata is durable.
@@ -70,7 +74,6 @@ impl StoredFamilies {
 #[cfg(test)]
 mod tests {
     use telemetry::MetricType;
-    use wire::remote_write::MetadataRef;
 
     use super::*;
 
@@ -79,18 +82,19 @@ mod tests {
         let families = StoredFamilies::new(7);
         let (start, later) = (Duration::from_secs(1000), Duration::from_secs(1001));
         let up = MetadataRef { family: "up", metric_type: MetricType::Gauge, help: "Is it?", unit: "" };
-        let stored = families.to_store(&up, start).expect("nothing was stored yet");
-        assert!(families.to_store(&up, start).is_some(), "what is not durable yet is stored again");
-        families.note_stored(&[stored], start);
-        assert!(families.to_store(&up, later).is_none());
+        for _ in 0..2 {
+            assert!(families.is_due(&up, start), "what is not durable yet is stored again");
+        }
+        families.note_stored(&[families.hash("up", &up.to_metadata())], start);
+        assert!(!families.is_due(&up, later));
         for changed in [
             MetadataRef { help: "", ..up },
             MetadataRef { help: "", unit: "Is it?", ..up },
             MetadataRef { metric_type: MetricType::Counter, ..up },
             MetadataRef { family: "down", ..up },
         ] {
-            assert!(families.to_store(&changed, later).is_some(), "{changed:?}");
+            assert!(families.is_due(&changed, later), "{changed:?}");
         }
-        assert!(families.to_store(&up, start + METADATA_INTERVAL).is_some());
+        assert!(families.is_due(&up, start + METADATA_INTERVAL));
     }
 }

@@ -1,6 +1,8 @@
 //! Remote write over HTTP: what each request is answered, and what of it is durable.
 
-use crate::support::messages::{RequestV2, TimeSeriesV2, WriteRequest, request, requests_at, series, snappy};
+use crate::support::messages::{
+    RequestV2, TimeSeriesV2, WriteRequest, otlp_json, request, requests_at, series, snappy,
+};
 use crate::support::{Answer, NOW_MS, REMOTE_WRITE_HEADERS, Setup, World, messages, post};
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -55,6 +57,37 @@ async fn metadata_is_stored_once_in_a_while() {
     world.clock.advance(ingest_service::limits::METADATA_INTERVAL);
     assert_eq!(world.write(&message).await.status, StatusCode::NO_CONTENT);
     assert_eq!(world.batches("acme").await.len(), 2);
+}
+
+/// A metric of which nothing is stored is not to be listed.
+#[tokio::test]
+async fn metadata_of_refused_samples_is_stored_when_one_is_kept() {
+    let world = World::new();
+    let metadata = ["good_seconds", "late"].map(|name| messages::MetricMetadata {
+        metric_type: 3,
+        metric_family_name: name.to_owned(),
+        help: "Help.".to_owned(),
+    });
+    let of_late_at = |at_ms| WriteRequest {
+        timeseries: vec![
+            series(&[("__name__", "good_seconds_bucket"), ("le", "1")], &[(NOW_MS, 1.0)]),
+            series(&[("__name__", "late")], &[(at_ms, 1.0)]),
+        ],
+        metadata: metadata.to_vec(),
+    };
+    let stored = async || -> Vec<String> {
+        world.batches("acme").await.into_iter().flat_map(|batch| batch.metadata.into_keys()).collect()
+    };
+    assert_eq!(world.write(&of_late_at(1)).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(stored().await, ["good_seconds"]);
+    assert_eq!(world.write(&of_late_at(NOW_MS)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(stored().await, ["good_seconds", "late"]);
+
+    let old = otlp_json(&[("old", 1), ("fresh", NOW_MS)]);
+    let json = [("content-type", "application/json")];
+    let answer = world.send(post("/v1/metrics", Some(&world.keys.acme), &json, old)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(stored().await, ["good_seconds", "late", "fresh"]);
 }
 
 #[tokio::test]
