@@ -22,6 +22,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use telemetry::{MetricRows, TenantId};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::{Bucket, Clock, KeyMaker, PutId, Seed, SegmentKey, ShardId, TailSink};
@@ -113,6 +114,7 @@ struct Shared {
     state: Mutex<State>,
     pending_bytes: Arc<AtomicUsize>,
     flights: Semaphore,
+    no_linger: CancellationToken,
     tasks: TaskTracker,
     counters: Counters,
 }
@@ -160,6 +162,7 @@ impl GroupCommit {
             }),
             pending_bytes: Arc::default(),
             flights,
+            no_linger: CancellationToken::new(),
             tasks: TaskTracker::new(),
             counters: Counters::default(),
         };
@@ -176,6 +179,12 @@ impl GroupCommit {
         answer
             .await
             .unwrap_or_else(|_| Err(CommitError::BrokenOff(Arc::from("its task ended without an answer"))))
+    }
+
+    /// From now on flushes what is pending, and every request still to come, without linger: so that requests end soon where
+    /// no more are expected.
+    pub fn stop_lingering(&self) {
+        self.shared.no_linger.cancel();
     }
 
     /// Takes no more requests, flushes what is pending without further linger, and returns when every request has its answer.
@@ -255,6 +264,7 @@ impl Shared {
         let full = tokio::select! {
             biased;
             full = &mut sealed => full.ok(),
+            () = self.no_linger.cancelled() => None,
             () = tokio::time::sleep(self.settings.linger) => None,
         };
         // The semaphore is never closed; were it, flushing without a place would still be right.

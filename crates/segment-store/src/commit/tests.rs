@@ -45,7 +45,12 @@ impl Setup {
         let mut all = Vec::new();
         for object in list_fresh(&*self.bucket, SHARD, None).await.unwrap() {
             let partitions = read_fresh_partitions(&*self.bucket, &object).await.unwrap();
-            all.push(partitions.iter().map(|(of, batch)| (of.to_string(), floats_of(batch.as_ref().unwrap()))).collect());
+            all.push(
+                partitions
+                    .iter()
+                    .map(|(of, batch)| (of.to_string(), floats_of(batch.as_ref().unwrap())))
+                    .collect(),
+            );
         }
         all
     }
@@ -273,6 +278,21 @@ async fn shutdown_flushes_at_once_and_takes_nothing_more() {
     assert!(matches!(error, CommitError::ShuttingDown) && error.is_retryable());
     setup.commit.shutdown().await;
     assert_eq!(setup.stored().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_for_no_company_once_it_is_told_not_to_linger() {
+    let hour = Duration::from_secs(3_600);
+    let settings = GroupCommitSettings { linger: hour, ..GroupCommitSettings::default() };
+    let setup = setup(Arc::new(MemoryBucket::default()), settings);
+    let started = tokio::time::Instant::now();
+    let pending = setup.spawn("a", "m", 1.0);
+    tokio::task::yield_now().await;
+    setup.commit.stop_lingering();
+    pending.await.unwrap().unwrap();
+    setup.spawn("a", "m", 2.0).await.unwrap().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(setup.stored().await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
