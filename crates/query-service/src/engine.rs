@@ -148,6 +148,11 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// Time begins to run now.
+    pub(crate) fn new(clock: Arc<dyn Clock>, limit: Duration) -> Self {
+        Self { started: clock.monotonic(), clock, limit, abandoned: Arc::default() }
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) || self.elapsed() > self.limit
     }
@@ -156,7 +161,7 @@ impl Deadline {
         self.clock.monotonic().saturating_sub(self.started)
     }
 
-    fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.elapsed())
     }
 
@@ -218,15 +223,16 @@ impl QueryEngine {
     /// # Errors
     /// [`QueryError`] says what the caller can do.
     pub async fn query(&self, tenant: &Tenant, query: Query) -> Result<Answer, QueryError> {
-        self.query_then(tenant, query, |answer| answer).await
+        self.query_then(tenant, query, |answer, _| Ok(answer)).await
     }
 
-    /// Evaluates a query of `tenant` and lets `finish` make something of the answer, on the same thread.
+    /// Evaluates a query of `tenant` and lets `finish` make something of the answer, on the same thread and in the same
+    /// place.
     pub(crate) async fn query_then<T: Send + 'static>(
         &self,
         tenant: &Tenant,
         query: Query,
-        finish: impl FnOnce(Answer) -> T + Send + 'static,
+        finish: impl FnOnce(Answer, &Deadline) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         let Query { expr, window, lookback_ms, options } = query;
         let settings = self.parts.settings;
@@ -239,14 +245,14 @@ impl QueryEngine {
             let cancelled = || deadline.is_over();
             let eval = eval_options(&settings, lookback_ms, &cancelled);
             let started = deadline.elapsed();
-            let output = promql::evaluate(&plan, source, &eval).map_err(|error| match error.into() {
+            let output = promql::evaluate(&plan, &source, &eval).map_err(|error| match error.into() {
                 QueryError::Canceled => deadline.error("expression evaluation"),
                 error => error,
             })?;
             counters.samples.fetch_add(output.stats.samples, Ordering::Relaxed);
-            let warnings = source.warnings.clone();
+            let warnings = source.warnings;
             let cost = Cost { evaluation: deadline.elapsed().saturating_sub(started), ..cost };
-            Ok(finish(Answer { output, warnings, cost }))
+            finish(Answer { output, warnings, cost }, deadline)
         })
         .await
     }
@@ -257,19 +263,13 @@ impl QueryEngine {
         tenant: &Tenant,
         scope: Scope,
         options: RequestOptions,
-        work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
+        work: impl FnOnce(TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         let gate = self.gate(tenant);
         let permit = gate.limiter.start_query().inspect_err(|_| self.count(Outcome::TooMany))?;
         let limit =
             options.timeout.map_or(self.parts.settings.timeout, |t| t.min(self.parts.settings.timeout));
-        let clock = Arc::clone(&self.parts.clock);
-        let deadline = Deadline {
-            started: clock.monotonic(),
-            clock,
-            limit,
-            abandoned: Arc::new(AtomicBool::new(false)),
-        };
+        let deadline = Deadline::new(Arc::clone(&self.parts.clock), limit);
         self.counters.running.fetch_add(1, Ordering::Relaxed);
         let mut running = Running {
             counters: Arc::clone(&self.counters),
@@ -289,7 +289,7 @@ impl QueryEngine {
         gate: &Gate,
         scope: Scope,
         deadline: Deadline,
-        work: impl FnOnce(&TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
+        work: impl FnOnce(TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if tenant.shard != self.parts.shard.0 {
             return Err(QueryError::Unavailable("the tenant's data is not served by this process"));
@@ -325,7 +325,7 @@ impl QueryEngine {
         };
         let working = tokio::task::spawn_blocking(move || {
             let _place = place;
-            work(&source, &deadline, cost)
+            work(source, &deadline, cost)
         });
         working.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a query ended badly");

@@ -27,7 +27,7 @@ mod response;
 mod status;
 
 use params::Params;
-use response::Parts;
+use response::Sink;
 
 /// What the HTTP API works with.
 #[derive(Clone, Debug)]
@@ -100,10 +100,7 @@ pub fn router(parts: HttpParts) -> Router {
         let handler = move |State(service): State<Service>,
                             path: Result<RawPathParams, RawPathParamsRejection>,
                             request: Request| async move {
-            match handle(&service, endpoint, path, request).await {
-                Ok(parts) => response::ok(parts),
-                Err(error) => response::error(&error),
-            }
+            handle(&service, endpoint, path, request).await.unwrap_or_else(|error| response::error(&error))
         };
         router = router.route(path, on(methods, handler));
     }
@@ -121,8 +118,8 @@ async fn handle(
     endpoint: Endpoint,
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
-) -> Result<Parts, QueryError> {
-    let engine = &*service.parts.engine;
+) -> Result<Response, QueryError> {
+    let engine = Arc::clone(&service.parts.engine);
     let (head, body) = request.into_parts();
     let authorization = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     let principal = service
@@ -131,38 +128,43 @@ async fn handle(
         .authorize(authorization, Scope::MetricsRead, engine.now_ms())
         .inspect_err(|_| engine.count(crate::Outcome::Refused))?;
     let path = path.map_err(|error| QueryError::BadRequest(error.body_text()))?;
-    let label = path.iter().next().map_or("", |(_, name)| name);
+    let label = path.iter().next().map_or_else(String::new, |(_, name)| name.to_owned());
     let form = form::read(&head.headers, body, &service.form_memory).await?;
     let params = Params::parse(&form.bytes, head.uri.query().unwrap_or_default());
-    // The parameters take about what the form took.
-    let _held = form.into_held();
-    answer(engine, endpoint, &principal.tenant, &params, label).await
+    let (sink, parts) = response::channel();
+    let answering = async move {
+        // The parameters take about what the form took.
+        let _held = form.into_held();
+        answer(&engine, endpoint, &principal.tenant, &params, &label, sink).await
+    };
+    response::respond(parts, Box::pin(answering)).await
 }
 
 async fn answer(
-    engine: &QueryEngine,
+    engine: &Arc<QueryEngine>,
     endpoint: Endpoint,
     tenant: &Tenant,
     params: &Params,
     label: &str,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     match endpoint {
-        Endpoint::Query => queries::query(engine, tenant, params).await,
-        Endpoint::QueryRange => queries::query_range(engine, tenant, params).await,
-        Endpoint::FormatQuery => queries::format_query(params),
-        Endpoint::ParseQuery => queries::parse_query(params),
-        Endpoint::Series => lookups::series(engine, tenant, params).await,
-        Endpoint::Labels => lookups::labels(engine, tenant, params).await,
-        Endpoint::LabelValues => lookups::label_values(engine, tenant, params, label).await,
-        Endpoint::Metadata => lookups::metadata(engine, tenant, params),
-        Endpoint::QueryExemplars => lookups::query_exemplars(engine, tenant, params).await,
-        Endpoint::BuildInfo => Ok(status::build_info()),
-        Endpoint::Cardinality => lookups::cardinality(engine, tenant, params).await,
-        Endpoint::Config => Ok(status::fixed(status::CONFIG)),
-        Endpoint::Flags => Ok(status::fixed(status::FLAGS)),
-        Endpoint::RuntimeInfo => Ok(status::fixed(status::RUNTIME_INFO)),
-        Endpoint::Rules => Ok(status::fixed(status::RULES)),
-        Endpoint::Alerts => Ok(status::fixed(status::ALERTS)),
+        Endpoint::Query => queries::query(engine, tenant, params, sink).await,
+        Endpoint::QueryRange => queries::query_range(engine, tenant, params, sink).await,
+        Endpoint::FormatQuery => queries::format_query(params, sink),
+        Endpoint::ParseQuery => queries::parse_query(params, sink),
+        Endpoint::Series => lookups::series(engine, tenant, params, sink).await,
+        Endpoint::Labels => lookups::labels(engine, tenant, params, sink).await,
+        Endpoint::LabelValues => lookups::label_values(engine, tenant, params, label, sink).await,
+        Endpoint::Metadata => lookups::metadata(engine, tenant, params, sink).await,
+        Endpoint::QueryExemplars => lookups::query_exemplars(engine, tenant, params, sink).await,
+        Endpoint::BuildInfo => status::build_info(sink),
+        Endpoint::Cardinality => lookups::cardinality(engine, tenant, params, sink).await,
+        Endpoint::Config => status::fixed(sink, status::CONFIG),
+        Endpoint::Flags => status::fixed(sink, status::FLAGS),
+        Endpoint::RuntimeInfo => status::fixed(sink, status::RUNTIME_INFO),
+        Endpoint::Rules => status::fixed(sink, status::RULES),
+        Endpoint::Alerts => status::fixed(sink, status::ALERTS),
     }
 }
 

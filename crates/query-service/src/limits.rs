@@ -13,6 +13,10 @@ pub const MAX_HELD_BYTES: usize = 64 << 20;
 /// How often the listing of fresh segments is looked at: what another writer stored is visible after this time at the
 /// latest, for one LIST a second a shard, whatever the number of tenants.
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// The same in a process in which nobody else writes to the shard. A listing can then only show what was stored although its
+/// flush was given up, and need not be paid for each second: a directory is read whole for it, which with 100,000 segments
+/// takes a quarter of a second. Well below [`FOLLOW_OVERLAP_MS`].
+pub const FOLLOW_ALONE_EVERY: Duration = Duration::from_secs(30);
 /// A listing begins this far (ms, by the names of segments) before the newest known segment, so that it shows those of
 /// writers whose clocks are behind and whose puts took long. Those further behind come with the next whole listing.
 pub const FOLLOW_OVERLAP_MS: i64 = 120_000;
@@ -33,6 +37,8 @@ pub const TENANT_SHARE_OF_QUERIES: usize = 4;
 pub const MAX_POINTS: i64 = 11_000;
 /// Bytes of a request's form body: the longest query, every byte of it percent-encoded, and some parameters.
 pub const MAX_FORM_BYTES: usize = 3 * promql::limits::MAX_QUERY_BYTES + (64 << 10);
+/// Bytes of a query whose tree is asked for: editors show what people write, and a tree is much larger than its text.
+pub const MAX_PARSED_QUERY_BYTES: usize = 64 << 10;
 /// Memory (bytes) for the form bodies of all requests together: twenty of the longest, or many thousands of usual ones.
 pub const FORM_MEMORY_BYTES: usize = 64 << 20;
 /// Longest silence of a client in the middle of its form. Clients write forms at once; what is slower holds memory.
@@ -41,6 +47,10 @@ pub const FORM_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const FORM_TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a part of a response: large enough that parts cost nothing, small enough to be sent while the next is made.
 pub const RESPONSE_PART_BYTES: usize = 64 << 10;
+/// Parts of a response that wait for the client to read: one to be sent while the next is made, and one to spare.
+pub const RESPONSE_PARTS_AHEAD: usize = 2;
+/// How long a client may leave its answer unread before it is given up: it holds a query's place and result meanwhile.
+pub const STALLED_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Values or label sets of one answer of a label API, unless the request's own `limit` is lower.
 pub const MAX_LABEL_RESULTS: usize = 1_000_000;
 /// Selectors (`match[]`) of one request.

@@ -281,11 +281,10 @@ impl Tail {
         self.settle(&segment, FlushOutcome::Durable);
     }
 
-    /// Takes in a segment from before the start, unless it is known. Must be called in segment order.
+    /// Takes a segment from before the start into memory that was noted as cold. To be called in segment order, and once
+    /// a segment. Queries go on reading it from the bucket until [`Self::show_backlog`]: with a part of the backlog in memory,
+    /// later segments that are still cold would lose against earlier ones that are not.
     pub fn absorb_backlog(&self, segment: SegmentKey, partitions: Vec<(TenantId, MetricBatch)>) {
-        if !self.flushes.lock().known.insert(segment) {
-            return;
-        }
         let folding = self.folding.lock();
         for (tenant, batch) in partitions {
             let tenant = self.tenant_or_new(&tenant);
@@ -296,6 +295,12 @@ impl Tail {
         }
         drop(folding);
         self.fold_ready();
+    }
+
+    /// Lets queries read from memory what [`Self::absorb_backlog`] took in.
+    pub fn show_backlog(&self) {
+        let tenants: Vec<Arc<TenantTail>> = self.tenants.read().values().cloned().collect();
+        tenants.iter().for_each(|tenant| tenant.show_backlog());
     }
 
     fn offer_from(&self, origin: Origin, offer: TailOffer) {

@@ -1,13 +1,15 @@
 //! `series`, `labels`, `label/{name}/values`, `metadata`, `query_exemplars`: what there is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use promql::{Matcher, Window};
+use telemetry::Metadata;
 use tenancy::Tenant;
 
 use super::params::{MAX_TIME_MS, MIN_TIME_MS, Params, invalid, unescape_label_name};
 use super::queries::common;
-use super::response::{self, Parts, TRUNCATED};
+use super::response::{Sink, TRUNCATED};
 use crate::cardinality::Cardinality;
 use crate::engine::{Deadline, QueryEngine};
 use crate::error::QueryError;
@@ -47,21 +49,22 @@ async fn texts(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
+    sink: Sink,
     work: impl FnOnce(&TenantSource, &Lookup, &Deadline) -> Result<BTreeSet<String>, QueryError> + Send + 'static,
-) -> Result<Parts, QueryError> {
+) -> Result<(), QueryError> {
     let lookup = Lookup::parse(params)?;
     let options = common(params)?;
     let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
-            let texts = work(source, &lookup, deadline)?;
-            let mut warnings = source.warnings.clone();
+            let texts = work(&source, &lookup, deadline)?;
+            let mut warnings = source.warnings;
             if texts.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
-            Ok(response::success(&warnings, &[], |writer| {
-                writer.list(texts.iter().take(lookup.limit), |json, text| json.string(text));
-            }))
+            sink.success(deadline, &warnings, &[], |writer| {
+                writer.list(texts.iter().take(lookup.limit), |json, text| json.string(text))
+            })
         })
         .await
 }
@@ -71,8 +74,9 @@ pub(super) async fn labels(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
-    texts(engine, tenant, params, |source, lookup, deadline| {
+    sink: Sink,
+) -> Result<(), QueryError> {
+    texts(engine, tenant, params, sink, |source, lookup, deadline| {
         let mut names = BTreeSet::new();
         if lookup.selectors.is_empty() {
             source.for_each_label_name(|name| insert(&mut names, name));
@@ -95,12 +99,13 @@ pub(super) async fn label_values(
     tenant: &Tenant,
     params: &Params,
     name: &str,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let name = unescape_label_name(name).into_owned();
     if name.is_empty() {
         return Err(QueryError::BadRequest(format!("invalid label name: {name:?}")));
     }
-    texts(engine, tenant, params, move |source, lookup, deadline| {
+    texts(engine, tenant, params, sink, move |source, lookup, deadline| {
         let mut values = BTreeSet::new();
         if lookup.selectors.is_empty() {
             source.for_each_label_value(&name, |value| insert(&mut values, value));
@@ -150,7 +155,8 @@ pub(super) async fn series(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let lookup = Lookup::parse(params)?;
     if lookup.selectors.is_empty() {
         return Err(QueryError::BadRequest("no match[] parameter provided".to_owned()));
@@ -160,50 +166,68 @@ pub(super) async fn series(
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let mut found = BTreeSet::new();
-            for_each_series(source, &lookup, deadline, |labels| {
+            for_each_series(&source, &lookup, deadline, |labels| {
                 // One more than the limit tells that there are more.
                 if found.len() <= lookup.limit {
                     found.insert(labels.clone());
                 }
                 Ok(())
             })?;
-            let mut warnings = source.warnings.clone();
+            let mut warnings = source.warnings;
             if found.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
-            Ok(response::success(&warnings, &[], |writer| {
-                writer.list(found.iter().take(lookup.limit), |json, labels| json.labels(labels));
-            }))
+            sink.success(deadline, &warnings, &[], |writer| {
+                writer.list(found.iter().take(lookup.limit), |json, labels| json.labels(labels))
+            })
         })
         .await
 }
 
 /// `GET /api/v1/metadata`: `metric`, `limit`, `limit_per_metric`.
-pub(super) fn metadata(engine: &QueryEngine, tenant: &Tenant, params: &Params) -> Result<Parts, QueryError> {
+pub(super) async fn metadata(
+    engine: &Arc<QueryEngine>,
+    tenant: &Tenant,
+    params: &Params,
+    sink: Sink,
+) -> Result<(), QueryError> {
     let limit = params.count("limit")?.unwrap_or(usize::MAX);
     params.count("limit_per_metric")?;
-    let only = params.get("metric");
-    Ok(engine.tail().metadata(&tenant.id, |all| {
-        let wanted = all.iter().filter(|(name, _)| only.is_none_or(|only| only == **name)).take(limit);
-        response::success(&[], &[], |writer| {
-            writer.json.raw("{");
-            for (place, (name, (_, metadata))) in wanted.enumerate() {
-                if place > 0 {
-                    writer.json.raw(",");
+    let only = params.get("metric").map(str::to_owned);
+    let (of, id) = (Arc::clone(engine), tenant.id.clone());
+    engine
+        .run(tenant, nothing_stored(true), common(params)?, move |_, deadline, _| {
+            // Copied, so that no writer has to wait for the client.
+            let wanted: Vec<(String, Metadata)> = of.tail().metadata(&id, |all| {
+                let wanted = all.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == *name));
+                wanted.take(limit).map(|(name, (_, metadata))| (name.clone(), metadata.clone())).collect()
+            });
+            sink.success(deadline, &[], &[], |writer| {
+                writer.json.raw("{");
+                for (place, (name, metadata)) in wanted.into_iter().enumerate() {
+                    if place > 0 {
+                        writer.json.raw(",");
+                    }
+                    writer.json.string(&name);
+                    writer.json.raw(":[{\"type\":");
+                    writer.json.string(metadata.metric_type.as_str());
+                    writer.json.raw(",\"help\":");
+                    writer.json.string(&metadata.help);
+                    writer.json.raw(",\"unit\":");
+                    writer.json.string(&metadata.unit);
+                    writer.json.raw("}]");
+                    writer.part_done()?;
                 }
-                writer.json.string(name);
-                writer.json.raw(":[{\"type\":");
-                writer.json.string(metadata.metric_type.as_str());
-                writer.json.raw(",\"help\":");
-                writer.json.string(&metadata.help);
-                writer.json.raw(",\"unit\":");
-                writer.json.string(&metadata.unit);
-                writer.json.raw("}]");
-                writer.part_done();
-            }
-            writer.json.raw("}");
+                writer.json.raw("}");
+                Ok(())
+            })
         })
-    }))
+        .await
+}
+
+/// An empty range: nothing is read from the bucket.
+const fn nothing_stored(with_provisional: bool) -> Scope {
+    Scope { time_range_ms: (1, 0), with_provisional }
 }
 
 /// `GET|POST /api/v1/query_exemplars`: `query`, `start`, `end`.
@@ -211,7 +235,8 @@ pub(super) async fn query_exemplars(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let start_ms = params.time_ms("start")?.unwrap_or(MIN_TIME_MS);
     let end_ms = params.time_ms("end")?.unwrap_or(MAX_TIME_MS);
     if end_ms < start_ms {
@@ -239,7 +264,7 @@ pub(super) async fn query_exemplars(
                     }
                 }
             }
-            Ok(response::success(&source.warnings, &[], |writer| {
+            sink.success(deadline, &source.warnings, &[], |writer| {
                 writer.list(&found, |json, (labels, exemplars)| {
                     json.raw("{\"seriesLabels\":");
                     json.labels(labels);
@@ -254,8 +279,8 @@ pub(super) async fn query_exemplars(
                         json.raw("}");
                     });
                     json.raw("}");
-                });
-            }))
+                })
+            })
         })
         .await
 }
@@ -265,16 +290,15 @@ pub(super) async fn cardinality(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let limit = params.count("limit")?.unwrap_or(10).min(MAX_LABEL_RESULTS);
     let options = common(params)?;
-    // An empty range: nothing is read from the bucket.
-    let scope = Scope { time_range_ms: (1, 0), with_provisional: options.with_provisional };
+    let scope = nothing_stored(options.with_provisional);
     engine
         .run(tenant, scope, options, move |source, _, _| {
             let top = Cardinality::of(&source.view, limit);
-            Ok(response::success(&[], &[], |writer| {
-                let json = &mut writer.json;
+            sink.short(|json| {
                 json.raw("{\"headStats\":{\"numSeries\":");
                 json.number(top.series);
                 json.raw(",\"numLabelPairs\":");
@@ -298,7 +322,7 @@ pub(super) async fn cardinality(
                     });
                 }
                 json.raw("}");
-            }))
+            })
         })
         .await
 }

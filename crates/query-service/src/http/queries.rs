@@ -3,10 +3,10 @@
 use promql::Window;
 
 use super::params::{Params, invalid};
-use super::response::{self, Parts, Wanted};
-use crate::engine::{Query, QueryEngine, RequestOptions};
+use super::response::{self, Sink, Wanted};
+use crate::engine::{Deadline, Query, QueryEngine, RequestOptions};
 use crate::error::QueryError;
-use crate::limits::MAX_POINTS;
+use crate::limits::{MAX_PARSED_QUERY_BYTES, MAX_POINTS};
 use tenancy::Tenant;
 
 /// `GET|POST /api/v1/query`: `query`, `time`, and what [`common`] reads.
@@ -14,9 +14,10 @@ pub(super) async fn query(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let at_ms = params.time_ms("time")?.unwrap_or_else(|| engine.now_ms());
-    run(engine, tenant, params, Window::instant(at_ms)).await
+    run(engine, tenant, params, Window::instant(at_ms), sink).await
 }
 
 /// `GET|POST /api/v1/query_range`: `query`, `start`, `end`, `step`, and what [`common`] reads.
@@ -24,7 +25,8 @@ pub(super) async fn query_range(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     params.required("start")?;
     params.required("end")?;
     params.required("step")?;
@@ -46,7 +48,7 @@ pub(super) async fn query_range(
                 .to_owned(),
         ));
     }
-    run(engine, tenant, params, Window { start_ms, end_ms, step_ms }).await
+    run(engine, tenant, params, Window { start_ms, end_ms, step_ms }, sink).await
 }
 
 async fn run(
@@ -54,7 +56,8 @@ async fn run(
     tenant: &Tenant,
     params: &Params,
     window: Window,
-) -> Result<Parts, QueryError> {
+    sink: Sink,
+) -> Result<(), QueryError> {
     let wanted = Wanted { stats: params.get("stats").is_some(), limit: params.count("limit")? };
     let query = Query {
         options: common(params)?,
@@ -62,7 +65,8 @@ async fn run(
         expr: promql::parse(params.get("query").unwrap_or_default())?,
         window,
     };
-    engine.query_then(tenant, query, move |answer| response::answer(answer, wanted)).await
+    let finish = move |answer, deadline: &Deadline| response::answer(sink, deadline, answer, wanted);
+    engine.query_then(tenant, query, finish).await
 }
 
 /// `timeout` and `provisional`: what every request for data may have.
@@ -71,13 +75,17 @@ pub(super) fn common(params: &Params) -> Result<RequestOptions, QueryError> {
 }
 
 /// `GET|POST /api/v1/format_query`: `query`.
-pub(super) fn format_query(params: &Params) -> Result<Parts, QueryError> {
+pub(super) fn format_query(params: &Params, sink: Sink) -> Result<(), QueryError> {
     let pretty = promql::format_query(params.get("query").unwrap_or_default())?;
-    Ok(response::success(&[], &[], |writer| writer.json.string(&pretty)))
+    sink.short(|json| json.string(&pretty))
 }
 
 /// `GET|POST /api/v1/parse_query`: `query`.
-pub(super) fn parse_query(params: &Params) -> Result<Parts, QueryError> {
-    let tree = promql::parse_query_json(params.get("query").unwrap_or_default())?;
-    Ok(response::success(&[], &[], |writer| writer.json.raw(&tree.to_string())))
+pub(super) fn parse_query(params: &Params, sink: Sink) -> Result<(), QueryError> {
+    let query = params.get("query").unwrap_or_default();
+    if query.len() > MAX_PARSED_QUERY_BYTES {
+        return Err(invalid("query", format!("it is longer than {MAX_PARSED_QUERY_BYTES} bytes")));
+    }
+    let tree = promql::parse_query_json(query)?;
+    sink.short(|json| json.raw(&tree.to_string()))
 }

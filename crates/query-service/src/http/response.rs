@@ -1,75 +1,195 @@
 //! Bodies of responses: Prometheus's envelope, and query results in it.
 
+use std::io;
+use std::pin::pin;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures::future::{BoxFuture, Either, select};
+use futures::{StreamExt, stream};
 use promql::{MatrixSeries, Sample, Value, VectorSample};
 use telemetry::Histogram;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::json::Json;
-use crate::engine::{Answer, Cost};
+use crate::engine::{Answer, Cost, Deadline};
 use crate::error::QueryError;
-use crate::limits::RESPONSE_PART_BYTES;
+use crate::limits::{RESPONSE_PART_BYTES, RESPONSE_PARTS_AHEAD, STALLED_CLIENT_TIMEOUT};
 
-/// A whole body, in parts.
-pub(super) type Parts = Vec<Bytes>;
-
-/// The envelope of a success. `data` writes the data; it calls [`Writer::part_done`] now and then where that is long.
-pub(super) fn success(warnings: &[String], infos: &[String], data: impl FnOnce(&mut Writer)) -> Parts {
-    let mut writer = Writer { json: Json::new(), parts: Vec::new() };
-    writer.json.raw("{\"status\":\"success\",\"data\":");
-    data(&mut writer);
-    for (name, texts) in [("warnings", warnings), ("infos", infos)] {
-        if !texts.is_empty() {
-            writer.json.raw(",");
-            writer.json.string(name);
-            writer.json.raw(":");
-            writer.json.list(texts, |json, text| json.string(text));
-        }
-    }
-    writer.json.raw("}");
-    writer.parts.push(writer.json.into_bytes().into());
-    writer.parts
+/// What is on its way to the client.
+#[derive(Debug)]
+enum Part {
+    More(Bytes),
+    Last(Bytes),
 }
+
+/// Where an answer is written to; it leaves in parts, as fast as the client reads.
+#[derive(Debug)]
+pub(super) struct Sink {
+    parts: mpsc::Sender<Part>,
+    runtime: Handle,
+}
+
+/// The other end of a [`Sink`].
+#[derive(Debug)]
+pub(super) struct Parts(mpsc::Receiver<Part>);
+
+/// Must be called within a runtime.
+pub(super) fn channel() -> (Sink, Parts) {
+    let (sender, receiver) = mpsc::channel(RESPONSE_PARTS_AHEAD);
+    (Sink { parts: sender, runtime: Handle::current() }, Parts(receiver))
+}
+
+impl Sink {
+    /// Writes a success whose data is short, as a whole. Never waits.
+    pub(super) fn short(self, data: impl FnOnce(&mut Json)) -> Result<(), QueryError> {
+        let mut json = Json::new();
+        json.raw(SUCCESS);
+        data(&mut json);
+        json.raw("}");
+        self.parts.try_send(Part::Last(json.into_bytes().into())).map_err(|_| QueryError::Canceled)
+    }
+
+    /// Writes a success. `data` writes the data; it calls [`Writer::part_done`] now and then where that is long. Waits for
+    /// the client, so it must be called on a thread for blocking work.
+    pub(super) fn success(
+        self,
+        deadline: &Deadline,
+        warnings: &[String],
+        infos: &[String],
+        data: impl FnOnce(&mut Writer<'_>) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut writer = Writer { json: Json::new(), sink: self, deadline };
+        writer.json.raw(SUCCESS);
+        data(&mut writer)?;
+        for (name, texts) in [("warnings", warnings), ("infos", infos)] {
+            if !texts.is_empty() {
+                writer.json.raw(",");
+                writer.json.string(name);
+                writer.json.raw(":");
+                writer.json.list(texts, |json, text| json.string(text));
+            }
+        }
+        writer.json.raw("}");
+        writer.send(Json::new(), Part::Last)
+    }
+}
+
+const SUCCESS: &str = "{\"status\":\"success\",\"data\":";
 
 /// JSON that leaves in parts.
-pub(super) struct Writer {
+pub(super) struct Writer<'a> {
     pub(super) json: Json,
-    parts: Parts,
+    sink: Sink,
+    deadline: &'a Deadline,
 }
 
-impl Writer {
-    /// Says that what was written so far may leave.
-    pub(super) fn part_done(&mut self) {
-        if self.json.len() >= RESPONSE_PART_BYTES {
-            let part = std::mem::replace(&mut self.json, Json::with_capacity(RESPONSE_PART_BYTES + 4096));
-            self.parts.push(part.into_bytes().into());
+impl Writer<'_> {
+    /// Says that what was written so far may leave. Fails when nobody waits for the rest any more, or when time is up.
+    pub(super) fn part_done(&mut self) -> Result<(), QueryError> {
+        if self.json.len() < RESPONSE_PART_BYTES {
+            return Ok(());
+        }
+        self.send(Json::with_capacity(RESPONSE_PART_BYTES + 4096), Part::More)
+    }
+
+    fn send(&mut self, next: Json, part: impl FnOnce(Bytes) -> Part) -> Result<(), QueryError> {
+        if self.deadline.is_over() {
+            return Err(self.deadline.error("sending the answer"));
+        }
+        let part = part(std::mem::replace(&mut self.json, next).into_bytes().into());
+        let part = match self.sink.parts.try_send(part) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(QueryError::Canceled),
+            Err(TrySendError::Full(part)) => part,
+        };
+        let limit = self.deadline.left().min(STALLED_CLIENT_TIMEOUT);
+        // The future is made within the runtime, whose timer it needs.
+        let sending = async { tokio::time::timeout(limit, self.sink.parts.send(part)).await };
+        match self.sink.runtime.block_on(sending) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(QueryError::Canceled),
+            Err(_) => Err(QueryError::Timeout { phase: "waiting for the client to read the answer", limit }),
         }
     }
 
     /// A list of whatever `each` writes.
-    pub(super) fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut Json, T)) {
+    pub(super) fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Json, T),
+    ) -> Result<(), QueryError> {
         self.json.raw("[");
         for (place, item) in items.into_iter().enumerate() {
             if place > 0 {
                 self.json.raw(",");
             }
             each(&mut self.json, item);
-            self.part_done();
+            self.part_done()?;
         }
         self.json.raw("]");
+        Ok(())
     }
 }
 
-pub(super) fn ok(parts: Parts) -> Response {
-    let length: usize = parts.iter().map(Bytes::len).sum();
-    let body =
-        Body::from_stream(futures::stream::iter(parts.into_iter().map(Ok::<_, std::convert::Infallible>)));
+/// Responds with what `answering` writes into the sink of `parts`. Its error is the response as long as nothing was
+/// written; after that it cuts the body off, so that half an answer is never taken for a whole one. `answering` is dropped
+/// when nobody wants the response any more.
+pub(super) async fn respond(
+    Parts(mut parts): Parts,
+    mut answering: BoxFuture<'static, Result<(), QueryError>>,
+) -> Result<Response, QueryError> {
+    let earlier = match select(pin!(parts.recv()), &mut answering).await {
+        Either::Left((first, _)) => Some(first),
+        Either::Right((result, _)) => {
+            result?;
+            None
+        }
+    };
+    let (first, answering) = match earlier {
+        Some(first) => (first, Some(answering)),
+        None => (parts.recv().await, None),
+    };
+    let body = match first {
+        Some(Part::More(first)) => {
+            let answering = answering.map(|answering| AbortOnDropHandle::new(tokio::spawn(answering)));
+            let rest = stream::try_unfold(Some((parts, answering)), following);
+            Body::from_stream(stream::once(std::future::ready(Ok(first))).chain(rest))
+        }
+        first => {
+            if let Some(answering) = answering {
+                answering.await?;
+            }
+            let Some(Part::Last(whole)) = first else { return Err(QueryError::Internal) };
+            Body::from(whole)
+        }
+    };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    response
+    Ok(response)
+}
+
+/// What is left to send, and who writes it unless that is done. `None` after the last part.
+type Rest = Option<(mpsc::Receiver<Part>, Option<AbortOnDropHandle<Result<(), QueryError>>>)>;
+
+async fn following(rest: Rest) -> io::Result<Option<(Bytes, Rest)>> {
+    let Some((mut parts, answering)) = rest else { return Ok(None) };
+    match parts.recv().await {
+        Some(Part::More(part)) => Ok(Some((part, Some((parts, answering))))),
+        Some(Part::Last(part)) => {
+            // It is done, and counts as done before the client has the answer.
+            if let Some(answering) = answering {
+                _ = answering.await;
+            }
+            Ok(Some((part, None)))
+        }
+        None => Err(io::Error::other("the answer was given up while it was sent")),
+    }
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -110,8 +230,13 @@ pub(super) struct Wanted {
 
 pub(super) const TRUNCATED: &str = "results truncated due to limit";
 
-/// The body that answers a query.
-pub(super) fn answer(answer: Answer, wanted: Wanted) -> Parts {
+/// Writes the answer to a query.
+pub(super) fn answer(
+    sink: Sink,
+    deadline: &Deadline,
+    answer: Answer,
+    wanted: Wanted,
+) -> Result<(), QueryError> {
     let Answer { mut output, mut warnings, cost } = answer;
     let is_truncated = wanted.limit.is_some_and(|limit| truncate(&mut output.value, limit));
     warnings.extend(output.warnings.iter().map(ToString::to_string));
@@ -119,12 +244,13 @@ pub(super) fn answer(answer: Answer, wanted: Wanted) -> Parts {
         warnings.push(TRUNCATED.to_owned());
     }
     let infos: Vec<String> = output.infos.iter().map(ToString::to_string).collect();
-    success(&warnings, &infos, |writer| {
-        write_value(writer, &output.value);
+    sink.success(deadline, &warnings, &infos, |writer| {
+        write_value(writer, output.value)?;
         if wanted.stats {
             write_stats(&mut writer.json, &output.stats, cost);
         }
         writer.json.raw("}");
+        Ok(())
     })
 }
 
@@ -145,8 +271,8 @@ fn truncate(value: &mut Value, limit: usize) -> bool {
     before > limit
 }
 
-/// The data object without its closing brace.
-fn write_value(writer: &mut Writer, value: &Value) {
+/// The data object without its closing brace. What was written is no longer in memory.
+fn write_value(writer: &mut Writer<'_>, value: Value) -> Result<(), QueryError> {
     match value {
         Value::Scalar(sample) => {
             let json = &mut writer.json;
@@ -159,26 +285,27 @@ fn write_value(writer: &mut Writer, value: &Value) {
         Value::String { timestamp_ms, text } => {
             let json = &mut writer.json;
             json.raw("{\"resultType\":\"string\",\"result\":[");
-            json.plain_float(*timestamp_ms as f64 / 1000.0);
+            json.plain_float(timestamp_ms as f64 / 1000.0);
             json.raw(",");
-            json.string(text);
+            json.string(&text);
             json.raw("]");
         }
         Value::Vector(samples) => {
             writer.json.raw("{\"resultType\":\"vector\",\"result\":");
-            writer.list(samples, write_vector_sample);
+            writer.list(samples, |json, sample| write_vector_sample(json, &sample))?;
         }
         Value::Matrix(series) => {
             writer.json.raw("{\"resultType\":\"matrix\",\"result\":[");
-            for (place, series) in series.iter().enumerate() {
+            for (place, series) in series.into_iter().enumerate() {
                 if place > 0 {
                     writer.json.raw(",");
                 }
-                write_matrix_series(writer, series);
+                write_matrix_series(writer, &series)?;
             }
             writer.json.raw("]");
         }
     }
+    Ok(())
 }
 
 fn write_vector_sample(json: &mut Json, sample: &VectorSample) {
@@ -197,20 +324,22 @@ fn write_vector_sample(json: &mut Json, sample: &VectorSample) {
     json.raw("}");
 }
 
-fn write_matrix_series(writer: &mut Writer, series: &MatrixSeries) {
+fn write_matrix_series(writer: &mut Writer<'_>, series: &MatrixSeries) -> Result<(), QueryError> {
     writer.json.raw("{\"metric\":");
     writer.json.labels(&series.labels);
     if !series.floats.is_empty() {
         writer.json.raw(",\"values\":");
-        writer.list(&series.floats, |json, (timestamp_ms, value)| write_point(json, *timestamp_ms, *value));
+        writer
+            .list(&series.floats, |json, (timestamp_ms, value)| write_point(json, *timestamp_ms, *value))?;
     }
     if !series.histograms.is_empty() {
         writer.json.raw(",\"histograms\":");
         writer.list(&series.histograms, |json, (timestamp_ms, histogram)| {
             write_histogram_point(json, *timestamp_ms, histogram);
-        });
+        })?;
     }
     writer.json.raw("}");
+    Ok(())
 }
 
 fn write_point(json: &mut Json, timestamp_ms: i64, value: f64) {

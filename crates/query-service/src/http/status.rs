@@ -1,24 +1,25 @@
 //! What dashboards ask before they ask for data.
 
-use super::response::{self, Parts};
+use super::response::Sink;
+use crate::error::QueryError;
 
 /// The version of Prometheus whose API this is: what clients look at to know what they may ask.
 const PROMETHEUS_VERSION: &str = "3.5.0";
 
-pub(super) fn build_info() -> Parts {
-    response::success(&[], &[], |writer| {
-        writer.json.raw("{\"application\":\"farwatch\",\"version\":");
-        writer.json.string(PROMETHEUS_VERSION);
-        writer.json.raw(",\"revision\":");
-        writer.json.string(env!("CARGO_PKG_VERSION"));
-        writer.json.raw(",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}");
+pub(super) fn build_info(sink: Sink) -> Result<(), QueryError> {
+    sink.short(|json| {
+        json.raw("{\"application\":\"farwatch\",\"version\":");
+        json.string(PROMETHEUS_VERSION);
+        json.raw(",\"revision\":");
+        json.string(env!("CARGO_PKG_VERSION"));
+        json.raw(",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}");
     })
 }
 
 /// Answers that hold nothing, since what they are about does not exist here: no file of settings that a tenant could see, no
 /// rules.
-pub(super) fn fixed(data: &'static str) -> Parts {
-    response::success(&[], &[], |writer| writer.json.raw(data))
+pub(super) fn fixed(sink: Sink, data: &'static str) -> Result<(), QueryError> {
+    sink.short(|json| json.raw(data))
 }
 
 pub(super) const CONFIG: &str = "{\"yaml\":\"\"}";

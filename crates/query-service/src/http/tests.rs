@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::*;
-use crate::limits::MAX_FORM_BYTES;
+use crate::limits::{MAX_FORM_BYTES, MAX_PARSED_QUERY_BYTES};
 use crate::tail::{Tail, TailSettings};
 use crate::testing::{NOW_MS, always_caught_up, directory, engine, segment, series, store, tenant_id, up};
 use crate::{Outcome, QuerySettings};
@@ -375,8 +375,40 @@ async fn queries_are_taken_apart() {
     let request = Request::post("/api/v1/parse_query").header(header::AUTHORIZATION, &shard.keys[ACME]);
     let (status, body, _) = shard.send(request.body(Body::from("query=up")).unwrap()).await;
     assert_eq!((status, &body["data"]), (200, &tree));
-    let (status, body) = shard.get("/api/v1/parse_query?query=up%7B").await;
-    assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")), "{body}");
+    for query in ["up{".to_owned(), "1".repeat(MAX_PARSED_QUERY_BYTES + 1)] {
+        let request = Request::post("/api/v1/parse_query").header(header::AUTHORIZATION, &shard.keys[ACME]);
+        let (status, body, _) = shard.send(request.body(Body::from(format!("query={query}"))).unwrap()).await;
+        assert_eq!((status, &body["errorType"]), (400, &json!("bad_data")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_runs_until_its_answer_is_read() {
+    let settings = QuerySettings { queries_at_once: 1, ..QuerySettings::default() };
+    let shard = Shard::with(Limits::default(), settings, always_caught_up(), TailSettings::default());
+    let jobs: Vec<String> = (0..20).map(|job| job.to_string()).collect();
+    let samples: Vec<_> = jobs.iter().map(|job| (&**job, NOW_MS, 1.0)).collect();
+    shard.write(1, "acme", up(&samples));
+    let start = NOW_MS / 1000;
+    let path = format!("/api/v1/query_range?query=up&start={start}&end={}&step=0.1", start + 299);
+    let ask = async || {
+        let request = Request::get(&path).header(header::AUTHORIZATION, &shard.keys[ACME]);
+        shard.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let unread = ask().await;
+    assert_eq!((unread.status().as_u16(), shard.engine.metrics().running), (200, 1));
+    let (status, body) = shard.get("/api/v1/query?query=up&timeout=10ms").await;
+    assert_eq!((status, &body["errorType"]), (503, &json!("timeout")), "the only place is taken: {body}");
+    let whole = unread.into_body().collect().await.unwrap().to_bytes();
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["data"]["result"].as_array().unwrap().len(), jobs.len());
+    let unread = ask().await;
+    assert_eq!(shard.engine.metrics().requests[Outcome::Success as usize], 1);
+    drop(unread);
+    while shard.engine.metrics().running > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shard.engine.metrics().requests[Outcome::Canceled as usize], 1);
 }
 
 #[tokio::test]
@@ -447,7 +479,7 @@ async fn a_query_before_the_tail_has_caught_up_waits_for_it() {
     let waiting = shard.get("/api/v1/query?query=up");
     let catching_up = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        shard.tail.absorb_backlog(segment(-1), vec![(tenant_id("acme"), up(&[("a", NOW_MS, 1.0)]))]);
+        shard.tail.absorb(segment(-1), vec![(tenant_id("acme"), up(&[("a", NOW_MS, 1.0)]))]);
         announce.send_replace(true);
     };
     let ((status, body), ()) = tokio::join!(waiting, catching_up);

@@ -1,6 +1,6 @@
 //! One tenant's generations, and where the data is that no generation holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +42,8 @@ struct TenantState {
     cold: Vec<PartitionPlace>,
     /// Segments in which the tenant's part cannot be read.
     damaged: BTreeSet<SegmentKey>,
+    /// Whether queries see generations of [`Stream::Backlog`]. Until then their segments are also in `cold`.
+    shows_backlog: bool,
 }
 
 impl TenantState {
@@ -124,9 +126,21 @@ impl TenantTail {
         let place = state.generations.iter().position(|other| Arc::ptr_eq(other, generation));
         let Some(place) = place.filter(|_| !generation.has_provisional()) else { return false };
         state.generations.remove(place);
-        let places = generation.places();
-        state.cold.extend(places);
+        if state.shows_backlog || !is_backlog(generation) {
+            let places = generation.places();
+            state.cold.extend(places);
+        }
         true
+    }
+
+    /// Makes what the backlog's generations hold visible there, and no longer in the bucket.
+    pub(super) fn show_backlog(&self) {
+        let mut state = self.state.write();
+        let backlog = state.generations.iter().filter(|generation| is_backlog(generation));
+        let held: HashSet<SegmentKey> =
+            backlog.flat_map(|generation| generation.places()).map(|place| place.segment).collect();
+        state.cold.retain(|place| !held.contains(&place.segment));
+        state.shows_backlog = true;
     }
 
     /// Notes a partition that is to be read from the bucket.
@@ -147,7 +161,8 @@ impl TenantTail {
 
     pub(super) fn view(&self, with_provisional: bool, start_ms: i64, end_ms: i64) -> TenantView {
         let state = self.state.read();
-        let generations = state.generations.iter().map(|each| each.view(with_provisional)).collect();
+        let visible = state.generations.iter().filter(|each| state.shows_backlog || !is_backlog(each));
+        let generations = visible.map(|each| each.view(with_provisional)).collect();
         let mut cold: Vec<PartitionPlace> =
             state.cold.iter().filter(|place| place.overlaps(start_ms, end_ms)).copied().collect();
         cold.sort_unstable_by_key(|place| place.segment);

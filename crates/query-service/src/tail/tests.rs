@@ -342,6 +342,7 @@ fn the_backlog_loses_against_newer_data_whatever_comes_first() {
         vec![(acme.clone(), batch(&[(1, 8, Value::Float(1)), (1, 10, Value::Float(1))]))],
     );
     tail.absorb_backlog(segment(2), vec![(acme.clone(), batch(&[(1, 8, Value::Float(2))]))]);
+    tail.show_backlog();
     let answer = read(&tail, &Bucket::new(), &acme, true, &[], EVER);
     let expected = BTreeMap::from([(8, Value::Float(2)), (10, Value::Float(9)), (12, Value::Float(9))]);
     assert_eq!(answer[series(1).labels()], expected);

@@ -2,15 +2,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use promql::{Annotation, QueryOutput, QueryStats, ScalarSample};
+use segment_store::{Clock, ManualClock};
 use telemetry::histogram::{CUSTOM_BUCKETS_SCHEMA, Span};
 use telemetry::{Labels, stale_nan};
 
 use super::*;
 
-fn text(parts: Parts) -> String {
-    let text = String::from_utf8(parts.concat()).unwrap();
+/// The parts that a client receives, read as fast as they come.
+async fn parts(answered: Answer, wanted: Wanted) -> Vec<Bytes> {
+    let (sink, parts) = channel();
+    let answering = async move {
+        let writing = move || answer(sink, &deadline(Duration::from_secs(60)), answered, wanted);
+        tokio::task::spawn_blocking(writing).await.unwrap()
+    };
+    let response = respond(parts, Box::pin(answering)).await.unwrap();
+    response.into_body().into_data_stream().map(Result::unwrap).collect().await
+}
+
+async fn text(answered: Answer, wanted: Wanted) -> String {
+    let text = String::from_utf8(parts(answered, wanted).await.concat()).unwrap();
     serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     text
+}
+
+fn large(points: i64) -> Answer {
+    let floats: Vec<(i64, f64)> = (0..points).map(|at| (at, at as f64 / 3.0)).collect();
+    let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
+    output(Value::Matrix(vec![series]))
+}
+
+fn deadline(limit: Duration) -> Deadline {
+    Deadline::new(Arc::new(ManualClock::new(0)), limit)
 }
 
 fn output(value: Value) -> Answer {
@@ -34,8 +56,8 @@ fn histogram(histogram: Histogram) -> Value {
     }])
 }
 
-#[test]
-fn results_are_written_as_prometheus_writes_them() {
+#[tokio::test]
+async fn results_are_written_as_prometheus_writes_them() {
     let exponential = Histogram {
         schema: 0,
         zero_threshold: 0.001,
@@ -102,13 +124,13 @@ fn results_are_written_as_prometheus_writes_them() {
         ),
     ];
     for (value, expected) in cases {
-        let written = text(answer(output(value), Wanted::default()));
+        let written = text(output(value), Wanted::default()).await;
         assert_eq!(written, format!("{{\"status\":\"success\",\"data\":{expected}}}"));
     }
 }
 
-#[test]
-fn limits_warnings_infos_and_stats_have_their_places() {
+#[tokio::test]
+async fn limits_warnings_infos_and_stats_have_their_places() {
     let annotation = |message: &str| Annotation { message: message.to_owned(), position: (1, 3) };
     let answered = Answer {
         output: QueryOutput {
@@ -125,7 +147,7 @@ fn limits_warnings_infos_and_stats_have_their_places() {
             cold_partitions: 1,
         },
     };
-    let written = text(answer(answered, Wanted { stats: true, limit: Some(1) }));
+    let written = text(answered, Wanted { stats: true, limit: Some(1) }).await;
     assert_eq!(
         written,
         concat!(
@@ -138,13 +160,72 @@ fn limits_warnings_infos_and_stats_have_their_places() {
     );
 }
 
-#[test]
-fn a_large_result_leaves_in_parts() {
-    let floats: Vec<(i64, f64)> = (0..100_000).map(|at| (at, at as f64 / 3.0)).collect();
-    let series = MatrixSeries { labels: Labels::empty(), floats, histograms: Vec::new() };
-    let parts = answer(output(Value::Matrix(vec![series])), Wanted::default());
+#[tokio::test]
+async fn a_large_result_leaves_in_parts() {
+    let parts = parts(large(100_000), Wanted::default()).await;
     assert!(parts.len() > 10);
     assert!(parts.iter().all(|part| part.len() < 2 * RESPONSE_PART_BYTES));
-    let parsed: serde_json::Value = serde_json::from_str(&text(parts)).unwrap();
+    let parsed: serde_json::Value = serde_json::from_slice(&parts.concat()).unwrap();
     assert_eq!(parsed["data"]["result"][0]["values"].as_array().unwrap().len(), 100_000);
+}
+
+#[tokio::test]
+async fn no_more_is_written_than_the_client_reads() {
+    let (sink, mut parts) = channel();
+    let deadline = deadline(Duration::from_secs(60));
+    let writing =
+        tokio::task::spawn_blocking(move || answer(sink, &deadline, large(100_000), Wanted::default()));
+    assert!(matches!(parts.0.recv().await, Some(Part::More(_))));
+    assert!(parts.0.len() <= RESPONSE_PARTS_AHEAD && !writing.is_finished());
+    drop(parts);
+    let result = writing.await.unwrap();
+    assert!(matches!(result, Err(QueryError::Canceled)), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_given_up() {
+    let (sink, mut parts) = channel();
+    let deadline = deadline(2 * STALLED_CLIENT_TIMEOUT);
+    let writing =
+        tokio::task::spawn_blocking(move || answer(sink, &deadline, large(100_000), Wanted::default()));
+    while !writing.is_finished() {
+        tokio::time::advance(STALLED_CLIENT_TIMEOUT / 10).await;
+    }
+    let result = writing.await.unwrap();
+    assert!(matches!(result, Err(QueryError::Timeout { limit: STALLED_CLIENT_TIMEOUT, .. })), "{result:?}");
+    for _ in 0..RESPONSE_PARTS_AHEAD {
+        assert!(matches!(parts.0.recv().await, Some(Part::More(_))));
+    }
+    assert!(parts.0.recv().await.is_none(), "no end, so that the client sees that it is not all");
+}
+
+#[tokio::test]
+async fn errors_are_answers_at_first_and_later_cut_the_body_off() {
+    let failing = |points: i64| {
+        let (sink, parts) = channel();
+        let writing = move || {
+            let deadline = deadline(Duration::from_secs(60));
+            sink.success(&deadline, &[], &[], |writer| {
+                writer.list(0..points, |json, number| json.number(number as u64))?;
+                Err(QueryError::Internal)
+            })
+        };
+        let answering = async move { tokio::task::spawn_blocking(writing).await.unwrap() };
+        respond(parts, Box::pin(answering))
+    };
+    assert!(matches!(failing(1).await, Err(QueryError::Internal)));
+    let response = failing(100_000).await.unwrap();
+    let parts: Vec<_> = response.into_body().into_data_stream().collect().await;
+    let (end, whole) = parts.split_last().unwrap();
+    assert!(end.is_err() && !whole.is_empty() && whole.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn time_is_up_while_the_answer_is_written_too() {
+    let (sink, _parts) = channel();
+    let clock = Arc::new(ManualClock::new(0));
+    let deadline = Deadline::new(Arc::clone(&clock) as Arc<dyn Clock>, Duration::from_secs(1));
+    clock.advance(Duration::from_secs(2));
+    let result = answer(sink, &deadline, large(1), Wanted::default());
+    assert!(matches!(result, Err(QueryError::Timeout { phase: "sending the answer", .. })), "{result:?}");
 }
