@@ -65,7 +65,7 @@ pub enum DirectorySetupError {
     Bucket(#[from] BucketError),
     /// The directory is not one that this process may trust.
     #[error(
-        "the tenant directory in the bucket is not usable here; it must be signed with the key in {}, which lies in the data directory of the process that made it",
+        "the tenant directory in the bucket does not go with the signing key {}; if the bucket was used with another data directory, copy directory.key from there to this place, otherwise name another bucket or prefix (setting bucket)",
         key_file.display()
     )]
     Untrusted {

@@ -110,9 +110,17 @@ async fn an_anonymous_tenant_is_added_to_a_directory_that_is_there() {
 async fn a_directory_of_somebody_else_is_refused() {
     let place = Place::new();
     place.start(None, None).await.unwrap();
+    let copy = std::fs::read(place.directory.path().join(SIGNING_KEY_FILE)).unwrap();
     std::fs::remove_file(place.directory.path().join(SIGNING_KEY_FILE)).unwrap();
-    let refused = place.start(None, None).await;
-    assert!(matches!(refused, Err(DirectorySetupError::Untrusted { .. })));
+    let Err(refused @ DirectorySetupError::Untrusted { .. }) = place.start(None, None).await else {
+        panic!("it is not signed with this key");
+    };
+    let (text, key_file) = (refused.to_string(), place.directory.path().join(SIGNING_KEY_FILE));
+    for part in [key_file.to_str().unwrap(), "copy directory.key from there", "another bucket or prefix"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    std::fs::write(&key_file, copy).unwrap();
+    assert!(place.start(None, None).await.is_ok(), "what the message says to do helps");
 
     std::fs::write(place.directory.path().join(SIGNING_KEY_FILE), "not a key").unwrap();
     assert!(matches!(place.start(None, None).await, Err(DirectorySetupError::SigningKey(_))));
