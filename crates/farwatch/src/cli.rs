@@ -91,13 +91,14 @@ pub struct QueryArgs {
     /// The question, in PromQL
     pub promql: String,
     /// Where Farwatch, or any server with Prometheus's HTTP API, is
-    #[arg(long, env = "FARWATCH_URL", default_value = "http://127.0.0.1:9600")]
-    pub url: String,
-    /// API key to ask with
-    #[arg(long, env = "FARWATCH_KEY", hide_env_values = true, conflicts_with = "key_file")]
+    /// [env: FARWATCH_URL] [default: http://127.0.0.1:9600]
+    #[arg(long)]
+    pub url: Option<String>,
+    /// API key to ask with [env: FARWATCH_KEY]
+    #[arg(long, conflicts_with = "key_file")]
     pub key: Option<String>,
-    /// File that holds the API key
-    #[arg(long, value_name = "FILE", env = "FARWATCH_KEY_FILE")]
+    /// File that holds the API key [env: FARWATCH_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// Ask for this long up to the end, and draw the answer
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "start")]
@@ -116,6 +117,33 @@ pub struct QueryArgs {
     pub json: bool,
 }
 
+impl QueryArgs {
+    /// Takes from the environment what no flag gives. A key given by a flag, in whichever way, wins over both variables; of
+    /// these the key wins over the file. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        self.url = self.url.take().or_else(|| variable("FARWATCH_URL"));
+        if self.key.is_none() && self.key_file.is_none() {
+            self.key = variable("FARWATCH_KEY");
+        }
+        if self.key.is_none() && self.key_file.is_none() {
+            self.key_file = variable("FARWATCH_KEY_FILE").map(PathBuf::from);
+        }
+    }
+}
+
+impl SegmentArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        self.bucket = self.bucket.take().or_else(|| variable("FARWATCH_BUCKET"));
+        // Of another bucket's server nothing is to be asked.
+        if self.bucket.as_ref().is_some_and(|bucket| bucket.starts_with("s3://")) {
+            self.s3_endpoint = self.s3_endpoint.take().or_else(|| variable("FARWATCH_S3_ENDPOINT"));
+        }
+    }
+}
+
 /// What to do with a segment.
 #[derive(Debug, Subcommand)]
 pub enum SegmentCommand {
@@ -130,11 +158,11 @@ pub enum SegmentCommand {
 pub struct SegmentArgs {
     /// Path of a file; with --bucket, an object's key
     pub segment: String,
-    /// Bucket that holds the object: file://DIR or s3://NAME[/PREFIX]
-    #[arg(long, value_name = "URL", env = "FARWATCH_BUCKET")]
+    /// Bucket that holds the object: file://DIR or s3://NAME[/PREFIX] [env: FARWATCH_BUCKET]
+    #[arg(long, value_name = "URL")]
     pub bucket: Option<String>,
-    /// Endpoint of an S3 server that is not Amazon's
-    #[arg(long, value_name = "URL", env = "FARWATCH_S3_ENDPOINT")]
+    /// Endpoint of an S3 server that is not Amazon's [env: FARWATCH_S3_ENDPOINT]
+    #[arg(long, value_name = "URL")]
     pub s3_endpoint: Option<String>,
 }
 
@@ -173,6 +201,29 @@ mod tests {
             };
             assert_eq!(serve.flags, [(setting.field, "text".to_owned())]);
         }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_conflict_only_with_each_other() {
+        let filled = |flags: &[&str], variables: &[(&str, &str)]| {
+            let words = ["farwatch", "query", "up"].iter().chain(flags);
+            let Command::Query(mut args) = Cli::try_parse_from(words).unwrap().command else {
+                panic!("not query");
+            };
+            args.fill_from(&|name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
+            });
+            (args.key, args.key_file, args.url)
+        };
+        let (text, path) = (|text: &str| Some(text.to_owned()), |path: &str| Some(PathBuf::from(path)));
+        let all = [("FARWATCH_KEY", "k"), ("FARWATCH_KEY_FILE", "f"), ("FARWATCH_URL", "http://u")];
+        assert_eq!(filled(&["--key-file", "F"], &all), (None, path("F"), text("http://u")));
+        assert_eq!(filled(&["--key", "K", "--url", "http://U"], &all), (text("K"), None, text("http://U")));
+        assert_eq!(filled(&[], &all), (text("k"), None, text("http://u")));
+        let empty = [("FARWATCH_KEY", ""), ("FARWATCH_KEY_FILE", "f"), ("FARWATCH_URL", "")];
+        assert_eq!(filled(&[], &empty), (None, path("f"), None));
+        let both = ["farwatch", "query", "up", "--key", "K", "--key-file", "F"];
+        assert!(Cli::try_parse_from(both).is_err());
     }
 
     #[test]

@@ -18,10 +18,17 @@ use std::fmt;
 use std::path::PathBuf;
 
 use setting::{Given, Setting, Topic};
-use topics::{IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings, StorageSettings};
+use topics::{
+    BucketAddress, IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings,
+    StorageSettings,
+};
 
 /// The variable that names the configuration file when no flag does.
 pub const FILE_VARIABLE: &str = "FARWATCH_CONFIG";
+
+/// What to say when an endpoint is given for a bucket that needs none.
+pub(crate) const ENDPOINT_WITHOUT_S3: &str =
+    "setting s3-endpoint is the server of a bucket on S3; give that bucket, too: --bucket s3://NAME";
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -156,26 +163,33 @@ impl Config {
     /// [`ConfigError`], which says what to mend and where.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let mut given = Given::default();
+        // Who cannot unset a variable, as in many a deployment's template, sets it to nothing.
+        let variable = |name: &str| (sources.variable)(name).filter(|text| !text.is_empty());
         for setting in settings() {
             if let Some((_, text)) = sources.flags.iter().find(|(field, _)| *field == setting.field) {
                 given.offer(setting, text.clone(), Origin::Flag);
             }
-            if let Some(text) = (sources.variable)(&setting.variable()) {
+            if let Some(text) = variable(&setting.variable()) {
                 given.offer(setting, text, Origin::Variable(setting.variable()));
             }
         }
-        let file = sources.file.clone().or_else(|| (sources.variable)(FILE_VARIABLE).map(PathBuf::from));
+        let file = sources.file.clone().or_else(|| variable(FILE_VARIABLE).map(PathBuf::from));
         if let Some(path) = file {
             file::offer_all(&path, &mut given)?;
         }
-        Ok(Self {
+        let config = Self {
             listen: ListenSettings::read(&given)?,
             storage: StorageSettings::read(&given)?,
             service: ServiceSettings::read(&given)?,
             ingest: IngestSettings::read(&given)?,
             query: QuerySettings::read(&given)?,
             log: LogSettings::read(&given)?,
-        })
+        };
+        let StorageSettings { bucket, s3_endpoint, .. } = &config.storage;
+        if s3_endpoint.is_some() && !matches!(bucket, Some(BucketAddress::S3 { .. })) {
+            return Err(ConfigError::Contradiction(ENDPOINT_WITHOUT_S3.to_owned()));
+        }
+        Ok(config)
     }
 }
 

@@ -23,22 +23,25 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
+    let variable = |name: &str| std::env::var(name).ok();
     match command {
         Command::Serve(args) => {
-            let variable = |name: &str| std::env::var(name).ok();
             let config =
                 Config::load(&Sources { flags: args.flags, file: args.config_file, variable: &variable })?;
             drop(out);
             serve::run(&config)?;
         }
-        Command::Query(args) => {
+        Command::Query(mut args) => {
+            args.fill_from(&variable);
             let clock = segment_store::SystemClock::new();
             one_shot()?.block_on(query::run(&args, &clock, columns(), &mut out))?;
         }
-        Command::Segment(SegmentCommand::Inspect(args)) => {
+        Command::Segment(SegmentCommand::Inspect(mut args)) => {
+            args.fill_from(&variable);
             one_shot()?.block_on(segment::inspect(&args, &mut out))?
         }
-        Command::Segment(SegmentCommand::Verify(args)) => {
+        Command::Segment(SegmentCommand::Verify(mut args)) => {
+            args.fill_from(&variable);
             one_shot()?.block_on(segment::verify(&args, &mut out))?
         }
         Command::Config(ConfigCommand::Reference) => write!(out, "{}", reference::markdown())?,

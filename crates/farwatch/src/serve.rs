@@ -135,6 +135,7 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
         () = &mut work => return Ok(()),
         name = signals.next() => tracing::info!(signal = name, "stopping"),
     }
+    node.hurry();
     stop.cancel();
     tokio::select! {
         () = work => {

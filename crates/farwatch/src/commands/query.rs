@@ -11,8 +11,11 @@ use std::time::Duration;
 use segment_store::Clock;
 
 use crate::cli::QueryArgs;
+use crate::config::value::{ServerUrl, SettingValue as _};
 use answer::{Answer, Envelope};
 
+/// Where a server is that was given no other address.
+const DEFAULT_URL: &str = "http://127.0.0.1:9600";
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(150);
 
@@ -22,6 +25,14 @@ pub enum QueryError {
     /// A time that is neither.
     #[error("{0:?} is no time; write RFC 3339 (2026-01-31T12:00:00Z) or Unix seconds (1769860800.5)")]
     Time(String),
+    /// The server's address is none.
+    #[error("--url is {text:?}; it must be {expected}")]
+    Url {
+        /// What was given.
+        text: String,
+        /// What it must be.
+        expected: String,
+    },
     /// The key's file cannot be read.
     #[error("cannot read the API key in {}", path.display())]
     KeyFile {
@@ -82,6 +93,9 @@ pub async fn run(
     columns: usize,
     out: &mut dyn Write,
 ) -> Result<(), QueryError> {
+    let given = args.url.as_deref().unwrap_or(DEFAULT_URL);
+    let server =
+        ServerUrl::parse(given).map_err(|expected| QueryError::Url { text: given.to_owned(), expected })?;
     let key = key(args)?;
     let when = when(args, clock.now_ms(), columns)?;
     let mut form = vec![("query", args.promql.clone())];
@@ -98,14 +112,14 @@ pub async fn run(
             "query_range"
         }
     };
-    let url = format!("{}/api/v1/{path}", args.url.trim_end_matches('/'));
+    let url = format!("{}/api/v1/{path}", server.as_str().trim_end_matches('/'));
     let body = ask(&url, key.as_deref(), &form).await?;
     if args.json {
         writeln!(out, "{}", body.trim_end())?;
         return Ok(());
     }
     let envelope: Envelope = serde_json::from_str(&body)
-        .map_err(|source| QueryError::NotJson { url: args.url.clone(), source })?;
+        .map_err(|source| QueryError::NotJson { url: given.to_owned(), source })?;
     show(&envelope, columns, out)?;
     Ok(())
 }

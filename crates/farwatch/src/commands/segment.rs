@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use segment_store::{BucketError, GetRange};
+use segment_store::{BucketError, GetRange, LocalBucket};
 use storage_format::{FormatError, SegmentDescription};
 
 use crate::bucket::{self, BucketOpenError};
 use crate::cli::SegmentArgs;
+use crate::config::ENDPOINT_WITHOUT_S3;
 use crate::config::topics::BucketAddress;
-use crate::config::value::SettingValue as _;
+use crate::config::value::{ServerUrl, SettingValue as _};
 
 /// Why a segment could not be looked into, or what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,17 @@ pub enum SegmentError {
         /// What it must be.
         expected: String,
     },
+    /// The endpoint is none.
+    #[error("--s3-endpoint is {text:?}; it must be {expected}")]
+    Endpoint {
+        /// What was given.
+        text: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// The endpoint is that of no bucket.
+    #[error("{ENDPOINT_WITHOUT_S3}")]
+    EndpointWithoutS3,
     /// The bucket cannot be opened.
     #[error("cannot open the bucket")]
     Open(#[from] BucketOpenError),
@@ -86,7 +98,17 @@ async fn read(args: &SegmentArgs) -> Result<Bytes, SegmentError> {
     if let Some(text) = &args.bucket {
         let address = BucketAddress::parse(text)
             .map_err(|expected| SegmentError::Address { text: text.clone(), expected })?;
-        return object(&address, args.s3_endpoint.as_deref(), &args.segment).await;
+        if args.s3_endpoint.is_some() && !matches!(address, BucketAddress::S3 { .. }) {
+            return Err(SegmentError::EndpointWithoutS3);
+        }
+        let endpoint = args.s3_endpoint.as_ref().map(|text| {
+            ServerUrl::parse(text).map_err(|expected| SegmentError::Endpoint { text: text.clone(), expected })
+        });
+        let endpoint = endpoint.transpose()?;
+        return object(&address, endpoint.as_ref().map(ServerUrl::as_str), &args.segment).await;
+    }
+    if args.s3_endpoint.is_some() {
+        return Err(SegmentError::EndpointWithoutS3);
     }
     let path = Path::new(&args.segment);
     let file_error = |source| SegmentError::File { path: path.to_owned(), source };
@@ -96,7 +118,9 @@ async fn read(args: &SegmentArgs) -> Result<Bytes, SegmentError> {
         .and_then(|root| Some((root, absolute.strip_prefix(root).ok()?.to_str()?)));
     match in_bucket {
         Some((root, key)) => object(&BucketAddress::Directory(root.to_owned()), None, key).await,
-        None => std::fs::read(&absolute).map(Bytes::from).map_err(file_error),
+        None => {
+            std::fs::read(&absolute).map(|file| LocalBucket::body_of_file(file.into())).map_err(file_error)
+        }
     }
 }
 

@@ -36,7 +36,7 @@ fn a_flag_wins_over_a_variable_which_wins_over_the_file() {
     let variables = [("FARWATCH_LISTEN", "v:2"), ("FARWATCH_LOG", "debug")];
     let config = load(&[("listen", "c:3")], &variables, file).unwrap();
     assert_eq!(config.listen.listen.as_str(), "c:3");
-    assert_eq!(config.log.log, "debug");
+    assert_eq!(config.log.log.as_str(), "debug");
     assert_eq!(config.log.log_format, topics::LogFormat::Json);
 }
 
@@ -53,6 +53,23 @@ fn errors_name_the_setting_its_origin_and_what_it_must_be() {
     for (result, expected) in cases {
         let message = result.unwrap_err().to_string();
         assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let config =
+        load(&[], &[("FARWATCH_LISTEN", ""), ("FARWATCH_CONFIG", "")], Some("listen = \"f:1\"")).unwrap();
+    assert_eq!(config.listen.listen.as_str(), "f:1");
+}
+
+#[test]
+fn an_endpoint_is_one_of_s3() {
+    let endpoint = ("s3_endpoint", "http://127.0.0.1:9000");
+    assert!(load(&[endpoint, ("bucket", "s3://b")], &[], None).is_ok());
+    for more in [&[endpoint][..], &[endpoint, ("bucket", "file:///b")]] {
+        let message = load(more, &[], None).unwrap_err().to_string();
+        assert!(message.contains("s3-endpoint") && message.contains("s3://"), "{message}");
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use telemetry::TenantId;
 use wire::otlp::Promotion;
 
 use super::setting::topic;
-use super::value::{Bound, ListenAddress, SettingValue};
+use super::value::{Bound, Linger, ListenAddress, LogFilter, ServerUrl, SettingValue};
 
 topic! {
     /// Where Farwatch listens.
@@ -30,8 +29,9 @@ topic! {
         /// The object store: `file://DIR` or `s3://NAME[/PREFIX]`, whose credentials and region come from the usual `AWS_*`
         /// variables. Not set: the folder `bucket` in `data-dir`.
         bucket: Option<BucketAddress> = "", "URL";
-        /// Endpoint of an S3 server that is not Amazon's, such as `http://127.0.0.1:9000`.
-        s3_endpoint: Option<String> = "", "URL";
+        /// Endpoint of an S3 server that is not Amazon's, such as `http://127.0.0.1:9000`. Only with a `bucket` that begins with
+        /// `s3://`.
+        s3_endpoint: Option<ServerUrl> = "", "URL";
     }
 }
 
@@ -54,8 +54,8 @@ topic! {
         /// How old a sample may be when it arrives: a duration, or `unlimited`.
         out_of_order_window: Bound = "7d", "DURATION";
         /// How long a write waits for others to share its upload. Longer saves requests to the object store, shorter
-        /// acknowledges sooner.
-        linger: Duration = "20ms", "DURATION";
+        /// acknowledges sooner. At most 10 s.
+        linger: Linger = "20ms", "DURATION";
         /// OpenTelemetry resource attributes that become labels of every series of their resource, separated by commas, such
         /// as `deployment.environment.name,cloud.region`; `*` for all of them. They are in `target_info` in any case.
         otlp_promote_attributes: Promotion = "", "NAMES";
@@ -77,7 +77,7 @@ topic! {
         /// How log lines look: `text` for people, `json` for machines.
         log_format: LogFormat = "text", "FORMAT";
         /// What is logged: a level, or a list such as `info,segment_store=debug`.
-        log: String = "info", "FILTER";
+        log: LogFilter = "info", "FILTER";
     }
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use telemetry::TenantId;
+use tracing_subscriber::EnvFilter;
 
 /// A type that a setting can have. The same text means the same in a flag, in the environment and in the file.
 pub trait SettingValue: Sized {
@@ -59,6 +60,49 @@ impl SettingValue for Duration {
     }
 }
 
+/// How long a write may wait for company: at most [`Linger::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linger(pub Duration);
+
+impl Linger {
+    /// Senders give up on a request, and send it again, after some tens of seconds.
+    pub const MAX: Duration = Duration::from_secs(10);
+}
+
+impl SettingValue for Linger {
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "a duration such as 20ms, at most 10s".to_owned();
+        let linger = Duration::parse(text).map_err(|_| expected())?;
+        if linger <= Self::MAX { Ok(Self(linger)) } else { Err(expected()) }
+    }
+}
+
+/// The URL of a server: `http://HOST[:PORT]` or `https://HOST[:PORT]`, and perhaps a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
+impl ServerUrl {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SettingValue for ServerUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        let url = reqwest::Url::parse(text).ok();
+        let good = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if good {
+            return Ok(Self(text.to_owned()));
+        }
+        // Of what lacks only the scheme it can be said how to write it.
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let example = if rest.is_empty() { "127.0.0.1:9000" } else { rest };
+        Err(format!("a URL with http:// or https://, such as http://{example}"))
+    }
+}
+
 impl SettingValue for TenantId {
     fn parse(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(|error| format!("a tenant id ({error})"))
@@ -103,6 +147,35 @@ impl SettingValue for ListenAddress {
     }
 }
 
+/// What is logged: a level, or a list of `TARGET=LEVEL` with a level for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SettingValue for LogFilter {
+    fn parse(text: &str) -> Result<Self, String> {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        // To the filter a word that is no level is a target, and everything else would be silent: a typing error, here.
+        let no_level = |part: &str| {
+            !part.contains(['=', '[']) && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part))
+        };
+        if text.split(',').map(str::trim).any(no_level) || EnvFilter::try_new(text).is_err() {
+            return Err(
+                "a level (off, error, warn, info, debug, trace) or a list such as info,segment_store=debug"
+                    .to_owned(),
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +199,25 @@ mod tests {
             assert!(ListenAddress::parse(bad).unwrap_err().contains("HOST:PORT"), "{bad}");
         }
         assert!(u64::parse("-1").is_err());
+        assert_eq!(Linger::parse("10s"), Ok(Linger(Linger::MAX)));
+        for bad in ["", "10001ms", "1h", "soon"] {
+            assert!(Linger::parse(bad).unwrap_err().contains("at most 10s"), "{bad}");
+        }
+        for good in ["http://127.0.0.1:9000", "https://[::1]:9000/", "http://minio"] {
+            assert_eq!(ServerUrl::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["127.0.0.1:35000", "localhost:35000", "minio", "ftp://127.0.0.1:35000", "http://", ""] {
+            assert!(ServerUrl::parse(bad).unwrap_err().contains("such as http://"), "{bad}");
+        }
+        assert!(ServerUrl::parse("127.0.0.1:35000").unwrap_err().ends_with("http://127.0.0.1:35000"));
         assert!(bool::parse("yes").is_err());
+        for good in
+            ["info", "WARN", "off", "info,segment_store=debug", "segment_store=debug", "info,farwatch=trace"]
+        {
+            assert!(LogFilter::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "inof", "verbose", "info,segment_store", "loud=very", "info,"] {
+            assert!(LogFilter::parse(bad).unwrap_err().contains("error, warn, info, debug, trace"), "{bad}");
+        }
     }
 }

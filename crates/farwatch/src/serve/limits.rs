@@ -22,6 +22,9 @@ pub(crate) const MAX_STREAMS: u32 = 256;
 /// How long requests that run when the process is told to stop may take to end.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(15);
 
-/// How long storing what is pending may take after that. The bucket's own bound on a put is what matters; this one holds
-/// when even that hangs. Nothing that is lost then was acknowledged.
-pub(crate) const FLUSH_TIME: Duration = Duration::from_secs(40);
+/// How long storing what is pending may take after that. It has had the whole of [`DRAIN_TIME`] already, and nothing that is
+/// lost was acknowledged; together they stay below the 30 s after which supervisors commonly kill.
+pub(crate) const FLUSH_TIME: Duration = Duration::from_secs(5);
+
+/// How long what only reads the bucket may take to end after that: a read that hangs is nothing to wait for.
+pub(crate) const BACKGROUND_TIME: Duration = Duration::from_secs(3);

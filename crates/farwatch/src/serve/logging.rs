@@ -30,8 +30,8 @@ pub enum LoggingError {
 /// # Errors
 /// [`LoggingError`].
 pub fn start(settings: &LogSettings) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&settings.log)
-        .map_err(|source| LoggingError::Filter { text: settings.log.clone(), source })?;
+    let filter = EnvFilter::try_new(settings.log.as_str())
+        .map_err(|source| LoggingError::Filter { text: settings.log.as_str().to_owned(), source })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match settings.log_format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).finish().try_init()?,

@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use wire::otlp::MetricOptions;
 
 use super::directory::{self, FirstKey, SetupParts};
-use super::limits::FLUSH_TIME;
+use super::limits::{BACKGROUND_TIME, FLUSH_TIME};
 use crate::bucket;
 use crate::config::Config;
 use crate::config::topics::BucketAddress;
-use crate::config::value::Bound;
+use crate::config::value::{Bound, ServerUrl};
 
 /// The one shard of a process that stands alone.
 const SHARD: ShardId = ShardId(0);
@@ -97,7 +97,7 @@ impl Node {
         std::fs::create_dir_all(&storage.data_dir)
             .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
         let address = storage.bucket.clone().unwrap_or_else(|| own_bucket(&storage.data_dir));
-        let opened = bucket::open(&address, storage.s3_endpoint.as_deref()).await?;
+        let opened = bucket::open(&address, storage.s3_endpoint.as_ref().map(ServerUrl::as_str)).await?;
         let bucket = Arc::new(Counted::new(opened));
         // Counted below the retries: each request is billed.
         let counted: Arc<dyn Bucket> = Arc::clone(&bucket) as _;
@@ -128,7 +128,7 @@ impl Node {
                 seed: seed()?,
                 work_on: WorkOn::BlockingThreads,
                 settings: GroupCommitSettings {
-                    linger: config.ingest.linger,
+                    linger: config.ingest.linger.0,
                     ..GroupCommitSettings::default()
                 },
             }));
@@ -157,6 +157,13 @@ impl Node {
         Ok((Self { clock, bucket, access, commit, ingest, query, stop, directory_poller }, hand_over))
     }
 
+    /// Lets requests that run end soon: none waits for company any more. Call it when told to stop, before waiting for them.
+    pub fn hurry(&self) {
+        if let Some(commit) = &self.commit {
+            commit.stop_lingering();
+        }
+    }
+
     /// Finishes what has begun, after the last request has ended. Nothing that was acknowledged depends on it; it takes
     /// bounded time.
     pub async fn shut_down(&self) {
@@ -166,6 +173,12 @@ impl Node {
         {
             tracing::warn!("gave up storing pending writes; none of them was acknowledged");
         }
+        if tokio::time::timeout(BACKGROUND_TIME, self.end_background()).await.is_err() {
+            tracing::warn!("gave up waiting for reads from the bucket");
+        }
+    }
+
+    async fn end_background(&self) {
         let follower = self.query.as_ref().and_then(|query| query.follower.lock().take());
         if let Some(follower) = follower {
             follower.shutdown().await;
@@ -210,6 +223,8 @@ fn query_node(config: &Config, bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>)
         shard: SHARD,
         tail: Arc::clone(&tail),
         clock: Arc::clone(clock),
+        // A bucket that was named may have other writers.
+        is_only_writer: config.service.role.ingest && config.storage.bucket.is_none(),
     });
     let engine = Arc::new(QueryEngine::new(EngineParts {
         tail: Arc::clone(&tail),

@@ -57,6 +57,8 @@ async fn a_query_is_answered_in_the_terminal() {
     assert!(refused.contains("401") && refused.contains("--key"), "{refused}");
     let nobody = error(&farwatch(&["query", "--url", "http://127.0.0.1:1", "saw"]));
     assert!(nobody.contains("is `farwatch serve` running there?"), "{nobody}");
+    let no_scheme = error(&farwatch(&["query", "--url", "127.0.0.1:9600", "saw"]));
+    assert!(no_scheme.contains("http://127.0.0.1:9600"), "{no_scheme}");
     assert!(error(&ask(&["saw", "--start", "yesterday"])).contains("RFC 3339"));
 }
 
@@ -77,6 +79,12 @@ async fn a_segment_can_be_looked_into_by_path_and_by_key() {
         let verified = out(&farwatch(&[&["segment", "verify"], which].concat()));
         assert!(verified.contains("60 samples"), "{verified}");
     }
+    // A copy elsewhere is the same segment.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy.seg");
+    std::fs::copy(&segment, &copy).unwrap();
+    let verified = out(&farwatch(&["segment", "verify", copy.to_str().unwrap()]));
+    assert!(verified.contains("60 samples"), "{verified}");
     assert!(error(&farwatch(&["segment", "verify", "no/such/file"])).contains("cannot read no/such/file"));
 
     let mut bytes = std::fs::read(&segment).unwrap();

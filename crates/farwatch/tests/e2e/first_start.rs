@@ -83,6 +83,10 @@ fn mistakes_are_named_before_anything_starts() {
         (&["--anonymous-tenant", "No Name"], "tenant id"),
         (&["--config", unknown], "did you mean \"listen\""),
         (&["--log", "loud=very"], "setting log"),
+        (&["--log", "inof"], "error, warn, info, debug, trace"),
+        (&["--linger", "1h"], "at most 10s"),
+        (&["--s3-endpoint", "http://127.0.0.1:1"], "--bucket s3://NAME"),
+        (&["--bucket", "s3://b", "--s3-endpoint", "127.0.0.1:35000"], "http://127.0.0.1:35000"),
         (&["--listen", "127.0.0.1:0", "--bootstrap-key-file", unknown], "is there already"),
         (&["--listen", "127.0.0.1:0", "--bootstrap-key-file", "no/such/key"], "no/such (of setting"),
     ];

@@ -8,7 +8,7 @@ use segment_store::{Clock as _, SystemClock};
 
 use crate::harness::promapi::ask;
 use crate::harness::remote_write::{request, series, write};
-use crate::harness::{Farwatch, now_ms};
+use crate::harness::{Farwatch, Options, now_ms};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_loses_nothing_acked_and_ends_in_time() {
@@ -59,6 +59,21 @@ async fn sigterm_loses_nothing_acked_and_ends_in_time() {
             "writer {writer}: {found} of {acked}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_company_is_stored_at_once() {
+    let mut server = Farwatch::start_with(Options::with(&["--linger", "10s"])).await;
+    let clock = SystemClock::new();
+    let message = request([series(&[("__name__", "lonely")], &[(now_ms(), 1.0)])]);
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server.signal_termination();
+    };
+    let (written, ()) = futures::future::join(write(&server, &message), end).await;
+    assert_eq!(written.unwrap().0, 204);
+    assert_eq!(server.wait().await, Some(0), "{}", server.said());
+    assert!(clock.monotonic() < Duration::from_secs(5), "{}", server.said());
 }
 
 #[tokio::test]
