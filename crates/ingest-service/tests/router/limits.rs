@@ -194,9 +194,12 @@ async fn bodies_beyond_the_memory_for_them_are_to_come_again() {
             tokio::spawn(world.http.clone().oneshot(request))
         })
         .collect();
-    while world.ingest.snapshot().requests_in_flight > 1 || world.ingest.snapshot().held_body_bytes == 0 {
-        tokio::task::yield_now().await;
-    }
+    let all_but_one_are_turned_away = async {
+        while world.ingest.snapshot().requests_in_flight > 1 || world.ingest.snapshot().held_body_bytes == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), all_but_one_are_turned_away).await.unwrap();
     assert_eq!(world.ingest.snapshot().held_body_bytes, 90);
 
     let others = world.send(remote_write(Some(&world.keys.other), &request(&["theirs"]))).await;
