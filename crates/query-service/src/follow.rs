@@ -1,21 +1,26 @@
 //! Brings into the tail what it was not offered: segments from before a restart, and those of other writers.
 //!
-//! First the tail **catches up** with what is in the bucket: of the listing, the newest segments that fit in memory are
-//! absorbed, and of the older ones only the footers are read, so that queries know what to read when. Queries wait for
-//! that, up to their time limit; readiness and writes do not.
+//! First the tail **catches up** with what is in the bucket: of all segments only the footers are read, so that queries know
+//! what to read when. From then on queries are complete, and the process is ready; queries that come earlier wait, up to
+//! their time limit. Writes do not.
 //!
-//! Then it **follows**: each second it lists what came since, and absorbs what is unknown. Most of the time that is
+//! Then it **warms up**: the newest segments that take no more than half of the memory, so that there is room for what is
+//! being written, are absorbed. Which those are is decided once. Until all of them are in, queries read them from the bucket.
+//!
+//! Meanwhile it **follows**: each second it lists what came since, and absorbs what is unknown. Most of the time that is
 //! nothing, because the writer beside it offered its segments before it stored them.
 //!
-//! Everything here is idempotent; what fails for a reason that may pass is done again a second later.
+//! Listings are worked through page by page, so that their length costs no memory. What fails for a reason that may pass is
+//! tried again a second later, from where it got to.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use segment_store::{
-    Bucket, Clock, FreshObject, FreshPartitions, ReadError, SegmentKey, ShardId, list_fresh,
+    Bucket, Clock, FreshObject, FreshPartitions, ReadError, SegmentKey, ShardId, list_fresh_page,
     read_fresh_footer, read_fresh_partitions,
 };
 use storage_format::Signal;
@@ -24,7 +29,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
-    FOLLOW_EVERY, FOLLOW_OVERLAP_MS, MEMORY_A_FRESH_BYTE, READS_AT_ONCE, WHOLE_LISTING_EVERY,
+    FOLLOW_ALONE_EVERY, FOLLOW_EVERY, FOLLOW_OVERLAP_MS, MEMORY_A_FRESH_BYTE, READS_AT_ONCE,
+    WHOLE_LISTING_EVERY,
 };
 use crate::tail::{PartitionPlace, Tail};
 
@@ -39,6 +45,9 @@ pub struct FollowerParts {
     pub tail: Arc<Tail>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Whether everything that is stored in the shard is offered to `tail` first, since nobody else writes there. Listings
+    /// are then rare.
+    pub is_only_writer: bool,
 }
 
 /// Keeps a tail up to date with the bucket until it is shut down.
@@ -47,6 +56,7 @@ pub struct Follower {
     tail: Arc<Tail>,
     progress: Arc<Progress>,
     caught_up: watch::Receiver<bool>,
+    warm: watch::Receiver<bool>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -80,10 +90,11 @@ impl Follower {
     pub fn start(parts: FollowerParts) -> Self {
         let progress = Arc::new(Progress::default());
         progress.last_listing_ms.store(monotonic_ms(&*parts.clock), Ordering::Relaxed);
-        let (announce, caught_up) = watch::channel(false);
+        let (announce_caught_up, caught_up) = watch::channel(false);
+        let (announce_warm, warm) = watch::channel(false);
         let stop = CancellationToken::new();
         let tail = Arc::clone(&parts.tail);
-        let work = Work { parts, progress: Arc::clone(&progress), announce };
+        let work = Work { parts, progress: Arc::clone(&progress), announce_caught_up, announce_warm };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -92,13 +103,19 @@ impl Follower {
                 () = work.run() => {}
             }
         });
-        Self { tail, progress, caught_up, stop, task }
+        Self { tail, progress, caught_up, warm, stop, task }
     }
 
     /// Turns true once everything that was in the bucket at the start is known to the tail.
     #[must_use]
     pub fn caught_up(&self) -> watch::Receiver<bool> {
         self.caught_up.clone()
+    }
+
+    /// Turns true once the newest segments that fit are in memory.
+    #[must_use]
+    pub fn warm(&self) -> watch::Receiver<bool> {
+        self.warm.clone()
     }
 
     /// How far it is, on the monotonic clock `clock`.
@@ -130,47 +147,167 @@ fn monotonic_ms(clock: &dyn Clock) -> u64 {
 struct Work {
     parts: FollowerParts,
     progress: Arc<Progress>,
-    announce: watch::Sender<bool>,
-}
-
-/// Which segments a round takes in, and how.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    CatchUp,
-    Follow { whole: bool },
+    announce_caught_up: watch::Sender<bool>,
+    announce_warm: watch::Sender<bool>,
 }
 
 impl Work {
     async fn run(self) {
-        let mut rounds = 0_u32;
+        let hot = self.catch_up().await;
+        self.announce_caught_up.send_replace(true);
+        tracing::info!(hot = hot.len(), "caught up with the bucket");
+        futures::join!(self.warm_up(hot), self.follow());
+    }
+
+    /// Notes all that is in the bucket as cold. Returns the newest segments that fit in memory, in segment order.
+    async fn catch_up(&self) -> VecDeque<FreshObject> {
+        let started_ms = monotonic_ms(&*self.parts.clock);
+        let mut newest = Newest::within(self.parts.tail.settings().memory_bytes as u64 / 2);
+        let mut start_after = None;
         loop {
-            let is_caught_up = *self.announce.borrow();
-            let round = match is_caught_up {
-                false => Round::CatchUp,
-                true => Round::Follow { whole: rounds.is_multiple_of(WHOLE_LISTING_EVERY) },
-            };
-            match self.round(round).await {
-                Ok(()) => {
-                    rounds = rounds.wrapping_add(1);
-                    self.rank_series().await;
-                    if round == Round::CatchUp {
-                        self.announce.send_replace(true);
-                        tracing::info!(
-                            segments = self.progress.absorbed_segments.load(Ordering::Relaxed),
-                            "caught up with the bucket"
-                        );
-                    }
+            match self.note_page(start_after.as_deref(), &mut newest).await {
+                Ok(Some(next)) => start_after = Some(next),
+                Ok(None) => break,
+                Err(error) => self.failed(&error).await,
+            }
+        }
+        self.progress.last_listing_ms.store(started_ms, Ordering::Relaxed);
+        newest.in_order()
+    }
+
+    async fn note_page(
+        &self,
+        start_after: Option<&str>,
+        newest: &mut Newest,
+    ) -> Result<Option<String>, ReadError> {
+        let FollowerParts { bucket, shard, tail, .. } = &self.parts;
+        let page = list_fresh_page(&**bucket, *shard, start_after).await?;
+        let unknown = page.objects.into_iter().filter(|object| !tail.knows(&object.key));
+        let footers = stream::iter(unknown)
+            .map(|object| async move { (object, read_fresh_footer(&**bucket, &object).await) });
+        let mut footers = std::pin::pin!(footers.buffered(READS_AT_ONCE));
+        while let Some((object, footer)) = footers.next().await {
+            match footer {
+                Ok(footer) => {
+                    let metrics = footer.partitions().iter().filter(|entry| entry.signal == Signal::Metrics);
+                    let places = metrics.map(|entry| {
+                        let (min_time_ms, max_time_ms) = (entry.min_time_ms, entry.max_time_ms);
+                        (
+                            entry.tenant.clone(),
+                            PartitionPlace { segment: object.key, min_time_ms, max_time_ms },
+                        )
+                    });
+                    tail.note_cold(object.key, places);
+                    newest.push(object);
                 }
+                Err(error) => self.pass_over(object.key, error)?,
+            }
+        }
+        Ok(page.next)
+    }
+
+    /// Takes `hot` into memory, and lets queries read it there once all of it is.
+    async fn warm_up(&self, mut hot: VecDeque<FreshObject>) {
+        while let Err(error) = self.absorb_backlog(&mut hot).await {
+            self.failed(&error).await;
+        }
+        self.rank_series().await;
+        self.parts.tail.show_backlog();
+        self.announce_warm.send_replace(true);
+        tracing::info!("the newest segments are in memory");
+    }
+
+    /// Absorbs the segments of `hot` in their order and takes them off it; reading runs ahead.
+    async fn absorb_backlog(&self, hot: &mut VecDeque<FreshObject>) -> Result<(), ReadError> {
+        let mut reads = std::pin::pin!(self.reads(hot.iter().copied().collect()));
+        while let Some((segment, partitions)) = reads.next().await {
+            match partitions {
+                Ok(partitions) => {
+                    self.parts.tail.absorb_backlog(segment, self.readable(segment, partitions));
+                    self.progress.absorbed_segments.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+                Err(error) if error.is_retryable() && !matches!(error, ReadError::Gone(_)) => {
+                    return Err(error);
+                }
+                // It stays cold, and a query that needs it says so.
                 Err(error) => {
-                    self.progress.failed_rounds.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "following the bucket failed, trying again"
-                    );
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%segment, error, "a segment cannot be taken into memory");
                 }
             }
-            tokio::time::sleep(FOLLOW_EVERY).await;
+            hot.pop_front();
         }
+        Ok(())
+    }
+
+    async fn follow(&self) {
+        let FollowerParts { shard, tail, clock, is_only_writer, .. } = &self.parts;
+        let every = if *is_only_writer { FOLLOW_ALONE_EVERY } else { FOLLOW_EVERY };
+        // A whole listing that failed goes on where it was when its turn comes again.
+        let mut whole_from = None;
+        for round in 1_u64.. {
+            tokio::time::sleep(every).await;
+            let started_ms = monotonic_ms(&**clock);
+            let listed = if round.is_multiple_of(WHOLE_LISTING_EVERY) {
+                self.absorb_after(&mut whole_from).await
+            } else {
+                let last = tail.last_known();
+                let from = last.map(|last| {
+                    SegmentKey::earliest_at(*shard, last.time_ms() - FOLLOW_OVERLAP_MS).to_string()
+                });
+                self.absorb_after(&mut { from }).await
+            };
+            match listed {
+                Ok(()) => {
+                    self.progress.last_listing_ms.store(started_ms, Ordering::Relaxed);
+                    self.rank_series().await;
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    /// Absorbs what is unknown after the key `from`, page by page. `from` says how far it got, and is `None` at the end.
+    async fn absorb_after(&self, from: &mut Option<String>) -> Result<(), ReadError> {
+        let FollowerParts { bucket, shard, tail, .. } = &self.parts;
+        loop {
+            let page = list_fresh_page(&**bucket, *shard, from.as_deref()).await?;
+            let unknown = page.objects.into_iter().filter(|object| !tail.knows(&object.key));
+            let mut reads = std::pin::pin!(self.reads(unknown.collect()));
+            while let Some((segment, partitions)) = reads.next().await {
+                match partitions {
+                    Ok(partitions) => {
+                        tail.absorb(segment, self.readable(segment, partitions));
+                        self.progress.absorbed_segments.fetch_add(1, Ordering::Relaxed);
+                        tokio::task::yield_now().await;
+                    }
+                    Err(error) => self.pass_over(segment, error)?,
+                }
+            }
+            *from = page.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads segments, some at the same time, in order.
+    fn reads(
+        &self,
+        objects: Vec<FreshObject>,
+    ) -> impl Stream<Item = (SegmentKey, Result<FreshPartitions, ReadError>)> {
+        let bucket = &self.parts.bucket;
+        stream::iter(objects)
+            .map(move |object| async move { (object.key, read_fresh_partitions(&**bucket, &object).await) })
+            .buffered(READS_AT_ONCE)
+    }
+
+    /// Tells of a failure, and waits before the next try.
+    async fn failed(&self, error: &ReadError) {
+        self.progress.failed_rounds.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(error = error as &dyn std::error::Error, "following the bucket failed, trying again");
+        tokio::time::sleep(FOLLOW_EVERY).await;
     }
 
     async fn rank_series(&self) {
@@ -180,74 +317,6 @@ impl Work {
         if let Err(error) = ranking.await {
             tracing::error!(%error, "ranking series ended badly");
         }
-    }
-
-    async fn round(&self, round: Round) -> Result<(), ReadError> {
-        let FollowerParts { bucket, shard, tail, clock } = &self.parts;
-        let started_ms = monotonic_ms(&**clock);
-        let after = match round {
-            Round::Follow { whole: false } => tail
-                .last_known()
-                .map(|last| SegmentKey::earliest_at(*shard, last.time_ms() - FOLLOW_OVERLAP_MS)),
-            Round::CatchUp | Round::Follow { whole: true } => None,
-        };
-        let mut unknown = list_fresh(&**bucket, *shard, after.as_ref()).await?;
-        unknown.retain(|object| !tail.knows(&object.key));
-        if round == Round::CatchUp {
-            let hot = newest_that_fit(&unknown, tail.settings().memory_bytes as u64);
-            let older = unknown.len() - hot.len();
-            self.absorb(hot, round).await?;
-            self.note_cold(&unknown[..older]).await?;
-        } else {
-            self.absorb(&unknown, round).await?;
-        }
-        self.progress.last_listing_ms.store(started_ms, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Absorbs segments in their order; reading runs ahead.
-    async fn absorb(&self, objects: &[FreshObject], round: Round) -> Result<(), ReadError> {
-        let bucket = &self.parts.bucket;
-        let reads = stream::iter(objects.to_vec())
-            .map(|object| async move { (object.key, read_fresh_partitions(&**bucket, &object).await) });
-        let mut reads = std::pin::pin!(reads.buffered(READS_AT_ONCE));
-        while let Some((segment, partitions)) = reads.next().await {
-            match partitions {
-                Ok(partitions) => {
-                    let partitions = self.readable(segment, partitions);
-                    match round {
-                        Round::CatchUp => self.parts.tail.absorb_backlog(segment, partitions),
-                        Round::Follow { .. } => self.parts.tail.absorb(segment, partitions),
-                    }
-                    self.progress.absorbed_segments.fetch_add(1, Ordering::Relaxed);
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => self.pass_over(segment, error)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes where the partitions of segments are that are too old for memory.
-    async fn note_cold(&self, objects: &[FreshObject]) -> Result<(), ReadError> {
-        let bucket = &self.parts.bucket;
-        let reads = stream::iter(objects.to_vec())
-            .map(|object| async move { (object.key, read_fresh_footer(&**bucket, &object).await) });
-        let mut reads = std::pin::pin!(reads.buffered(READS_AT_ONCE));
-        while let Some((segment, footer)) = reads.next().await {
-            match footer {
-                Ok(footer) => {
-                    let metrics = footer.partitions().iter().filter(|entry| entry.signal == Signal::Metrics);
-                    let places = metrics.map(|entry| {
-                        let (min_time_ms, max_time_ms) = (entry.min_time_ms, entry.max_time_ms);
-                        (entry.tenant.clone(), PartitionPlace { segment, min_time_ms, max_time_ms })
-                    });
-                    self.parts.tail.note_cold(segment, places);
-                }
-                Err(error) => self.pass_over(segment, error)?,
-            }
-        }
-        Ok(())
     }
 
     /// The partitions that could be read; the others are noted as damaged.
@@ -281,16 +350,39 @@ impl Work {
     }
 }
 
-/// The newest of `objects` (in segment order) that take no more than half of the memory, so that there is room for what is
-/// being written.
-fn newest_that_fit(objects: &[FreshObject], memory_bytes: u64) -> &[FreshObject] {
-    let mut left_bytes = memory_bytes / 2;
-    let fit = objects.iter().rev().take_while(|object| {
-        let taken = left_bytes.checked_sub(object.len.saturating_mul(MEMORY_A_FRESH_BYTE));
-        left_bytes = taken.unwrap_or(0);
-        taken.is_some()
-    });
-    &objects[objects.len() - fit.count()..]
+/// The newest segments that fit in memory.
+#[derive(Debug)]
+struct Newest {
+    segments: VecDeque<FreshObject>,
+    memory_bytes: u64,
+    limit_bytes: u64,
+}
+
+impl Newest {
+    fn within(limit_bytes: u64) -> Self {
+        Self { segments: VecDeque::new(), memory_bytes: 0, limit_bytes }
+    }
+
+    fn push(&mut self, object: FreshObject) {
+        self.memory_bytes = self.memory_bytes.saturating_add(memory_of(&object));
+        self.segments.push_back(object);
+        while self.memory_bytes > self.limit_bytes
+            && let Some(oldest) = self.segments.pop_front()
+        {
+            self.memory_bytes -= memory_of(&oldest);
+        }
+    }
+
+    /// In segment order, also if a page was listed twice and showed more the second time.
+    fn in_order(mut self) -> VecDeque<FreshObject> {
+        self.segments.make_contiguous().sort_unstable_by_key(|object| object.key);
+        self.segments
+    }
+}
+
+/// Memory that a segment takes in the tail, by and large (bytes); the bound keeps sums from overflowing.
+fn memory_of(object: &FreshObject) -> u64 {
+    object.len.saturating_mul(MEMORY_A_FRESH_BYTE).min(1 << 40)
 }
 
 #[cfg(test)]

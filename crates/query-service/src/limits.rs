@@ -21,7 +21,7 @@ pub const FOLLOW_ALONE_EVERY: Duration = Duration::from_secs(30);
 /// writers whose clocks are behind and whose puts took long. Those further behind come with the next whole listing.
 pub const FOLLOW_OVERLAP_MS: i64 = 120_000;
 /// Every so many listings are whole ones.
-pub const WHOLE_LISTING_EVERY: u32 = 60;
+pub const WHOLE_LISTING_EVERY: u64 = 60;
 /// Segments that are read at the same time, for the tail or for one query.
 pub const READS_AT_ONCE: usize = 16;
 /// Bytes of memory that a byte of a fresh segment takes in the tail, by and large: compressed samples are about as large

@@ -44,7 +44,7 @@ pub use key::{KeyMaker, SegmentKey, SegmentKeyError, ShardId};
 pub use manifest::{ShardManifest, TenantManifest};
 pub use seed::Seed;
 pub use snapshot::{
-    FreshObject, FreshPartitions, ReadError, Snapshot, list_fresh, read_fresh_footer, read_fresh_partition,
-    read_fresh_partitions, read_in_snapshot,
+    FreshObject, FreshPage, FreshPartitions, ReadError, Snapshot, list_fresh, list_fresh_page,
+    read_fresh_footer, read_fresh_partition, read_fresh_partitions, read_in_snapshot,
 };
 pub use tail::{FlushOutcome, NoTail, TailOffer, TailSink};

@@ -20,12 +20,17 @@ fn follow(bucket: &Arc<dyn Bucket>, tail: &Arc<Tail>) -> Follower {
         shard: ShardId(0),
         tail: Arc::clone(tail),
         clock: Arc::new(SystemClock::new()),
+        is_only_writer: false,
     })
 }
 
 async fn until_caught_up(follower: &Follower) {
     let mut caught_up = follower.caught_up();
     timeout(LONG, caught_up.wait_for(|is| *is)).await.unwrap().unwrap();
+}
+
+async fn until_warm(follower: &Follower) {
+    timeout(LONG, follower.warm().wait_for(|is| *is)).await.unwrap().unwrap();
 }
 
 /// (job, timestamp, value) of `up`, in order.
@@ -86,7 +91,9 @@ async fn what_was_acked_is_there_after_a_restart() {
     until_caught_up(&follower).await;
     let mut expected = before;
     expected[19] = sample("a", NOW_MS + 19, -1.0);
-    assert_eq!(read(&tail, &*bucket, &acme).await, expected);
+    assert_eq!(read(&tail, &*bucket, &acme).await, expected, "while it warms up");
+    until_warm(&follower).await;
+    assert_eq!(read(&tail, &*bucket, &acme).await, expected, "and from memory");
     assert_eq!(read(&tail, &*bucket, &tenant_id("other")).await, [sample("x", 1, 1.0)]);
     assert_eq!(read(&tail, &*bucket, &tenant_id("nobody")).await, []);
     assert_eq!(tail.stats().cold_partitions, 0);
@@ -106,7 +113,7 @@ async fn what_does_not_fit_in_memory_is_read_from_the_bucket() {
     for memory_bytes in [0, 10_000, 1 << 30] {
         let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
         let follower = follow(&bucket, &tail);
-        until_caught_up(&follower).await;
+        until_warm(&follower).await;
         let cold = tail.stats().cold_partitions;
         assert_eq!((cold == 0, cold == 50), (memory_bytes > 1 << 20, memory_bytes == 0), "{cold} cold");
         assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, expected);
@@ -130,7 +137,7 @@ async fn segments_of_other_writers_are_absorbed_also_those_with_slow_clocks() {
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
     assert_eq!(read(&tail, &*bucket, &acme).await.len(), 2);
     store(&*bucket, key(-10 * FOLLOW_OVERLAP_MS), &[("acme", up(&[("a", 3, 3.0)]))]).await;
-    tokio::time::sleep((WHOLE_LISTING_EVERY + 2) * FOLLOW_EVERY).await;
+    tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
     assert_eq!(read(&tail, &*bucket, &acme).await.len(), 3);
     assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 3);
     follower.shutdown().await;
@@ -152,7 +159,7 @@ async fn damage_costs_its_tenant_that_part_and_others_nothing() {
         flip(&*bucket, segment(1), (part.start + part.end) / 2).await;
         let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
         let follower = follow(&bucket, &tail);
-        until_caught_up(&follower).await;
+        until_warm(&follower).await;
         assert_eq!(read(&tail, &*bucket, &acme).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
         let of_other = [sample("b", 0, 1.0), sample("b", 1, 1.0), sample("b", 2, 1.0)];
         assert_eq!(read(&tail, &*bucket, &other).await, of_other);
@@ -196,8 +203,12 @@ async fn flip(bucket: &dyn Bucket, segment: SegmentKey, at: u64) {
 fn the_newest_segments_fit_first() {
     let object = |number: i64, len| FreshObject { key: segment(number), len };
     let objects = [object(1, 10), object(2, 1_000), object(3, 10), object(4, 10)];
-    for (memory_bytes, expected) in [(0, 0), (80, 2), (10_000, 4), (4_079, 2), (u64::MAX, 4)] {
-        assert_eq!(newest_that_fit(&objects, memory_bytes).len(), expected, "{memory_bytes}");
+    for (limit_bytes, expected) in [(0, 0), (40, 2), (5_000, 4), (2_039, 2), (u64::MAX, 4)] {
+        let mut newest = Newest::within(limit_bytes);
+        objects.iter().for_each(|object| newest.push(*object));
+        assert_eq!(newest.in_order(), &objects[4 - expected..], "{limit_bytes}");
     }
-    assert_eq!(newest_that_fit(&[], 100), []);
+    let mut newest = Newest::within(u64::MAX);
+    [2, 0, 1, 3].iter().for_each(|&number| newest.push(objects[number]));
+    assert_eq!(newest.in_order(), objects, "what a second look at a page showed comes in its place");
 }

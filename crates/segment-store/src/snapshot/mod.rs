@@ -82,7 +82,35 @@ impl ReadError {
     }
 }
 
-/// Lists the fresh segments of `shard` after `after`, in segment order. Other names below the shard's prefix are passed over.
+/// A page of a listing of fresh segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreshPage {
+    /// In segment order.
+    pub objects: Vec<FreshObject>,
+    /// After which key the next page begins; `None` when this one is the last.
+    pub next: Option<String>,
+}
+
+/// Lists the fresh segments of `shard` after the key `start_after`, in segment order, up to [`LIST_PAGE_KEYS`] of them, so that
+/// a listing of any length takes bounded memory. Other names below the shard's prefix are passed over.
+///
+/// # Errors
+/// [`ReadError::Bucket`].
+pub async fn list_fresh_page(
+    bucket: &dyn Bucket,
+    shard: ShardId,
+    start_after: Option<&str>,
+) -> Result<FreshPage, ReadError> {
+    let page = bucket.list(&shard.fresh_prefix(), start_after, LIST_PAGE_KEYS).await?;
+    let segments = page.objects.iter();
+    let segments = segments.filter_map(|object| Some((object.key.parse().ok()?, object.len)));
+    let objects = segments.map(|(key, len)| FreshObject { key, len }).collect();
+    let last = page.objects.into_iter().next_back().filter(|_| page.truncated);
+    Ok(FreshPage { objects, next: last.map(|last| last.key) })
+}
+
+/// Lists the fresh segments of `shard` after `after` at once, in segment order; where there may be very many, follow
+/// [`list_fresh_page`].
 ///
 /// What a listing does not show may come later with a key *before* its last one: clocks of writers differ, and a put takes
 /// its time. Whoever follows a shard by `after` leaves room for both.
@@ -94,22 +122,17 @@ pub async fn list_fresh(
     shard: ShardId,
     after: Option<&SegmentKey>,
 ) -> Result<Vec<FreshObject>, ReadError> {
-    let prefix = shard.fresh_prefix();
     let mut start_after = after.map(ToString::to_string);
     let mut found = Vec::new();
     loop {
-        let page = bucket.list(&prefix, start_after.as_deref(), LIST_PAGE_KEYS).await?;
-        for object in &page.objects {
-            if let Ok(key) = object.key.parse() {
-                found.push(FreshObject { key, len: object.len });
-            }
-        }
+        let page = list_fresh_page(bucket, shard, start_after.as_deref()).await?;
+        found.extend(page.objects);
         if found.len() > MAX_FRESH_OBJECTS {
             return Err(ReadError::TooManyObjects { shard, limit: MAX_FRESH_OBJECTS });
         }
-        match page.objects.into_iter().next_back() {
-            Some(last) if page.truncated => start_after = Some(last.key),
-            _ => return Ok(found),
+        match page.next {
+            Some(next) => start_after = Some(next),
+            None => return Ok(found),
         }
     }
 }
