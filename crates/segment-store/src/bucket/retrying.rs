@@ -1,6 +1,8 @@
 //! Tries reads again.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,13 +21,15 @@ pub struct Retrying {
     inner: Arc<dyn Bucket>,
     clock: Arc<dyn Clock>,
     rng: Mutex<ChaCha8Rng>,
+    /// Whether it was said that the bucket does not answer.
+    failing: AtomicBool,
 }
 
 impl Retrying {
     /// Repeats requests to `inner`, with waits drawn from `seed`.
     #[must_use]
     pub fn new(inner: Arc<dyn Bucket>, clock: Arc<dyn Clock>, seed: &Seed) -> Self {
-        Self { inner, clock, rng: Mutex::new(seed.rng()) }
+        Self { inner, clock, rng: Mutex::new(seed.rng()), failing: AtomicBool::new(false) }
     }
 
     async fn retry<T, F>(&self, request: impl Fn() -> F) -> Result<T, BucketError>
@@ -37,15 +41,36 @@ impl Retrying {
         loop {
             let error = match request().await {
                 Err(error) if error.is_retryable() => error,
-                answer => return answer,
+                answer => {
+                    if self.failing.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the bucket answers again");
+                    }
+                    return answer;
+                }
             };
             let wait = backoff.next_wait(&mut *self.rng.lock());
             if self.clock.monotonic() + wait >= deadline {
                 return Err(error);
             }
+            // Once when it begins and once when it ends, not for every request.
+            if !self.failing.swap(true, Ordering::Relaxed) {
+                tracing::warn!(error = with_causes(&error), "the bucket failed a request; trying again");
+            }
             tokio::time::sleep(wait).await;
         }
     }
+}
+
+/// The error with all its causes, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }
 
 #[async_trait]

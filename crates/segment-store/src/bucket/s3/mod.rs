@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -27,7 +29,7 @@ mod connect;
 mod error;
 
 pub use connect::{Addressing, S3Settings};
-use error::{classify, status_of};
+use error::{Place, classify, status_of};
 
 /// The user metadata that holds the put-id, as `x-amz-meta-farwatch-put-id`.
 const PUT_ID_METADATA: &str = "farwatch-put-id";
@@ -45,6 +47,8 @@ pub struct S3Bucket {
     bucket: String,
     /// Empty, or with a slash at its end.
     prefix: String,
+    /// Which it is, for errors.
+    place: Place,
 }
 
 impl S3Bucket {
@@ -56,7 +60,16 @@ impl S3Bucket {
 
     fn new(client: Client, settings: &S3Settings) -> Self {
         let prefix = settings.prefix.as_ref().map_or_else(String::new, |prefix| format!("{prefix}/"));
-        Self { client, bucket: settings.bucket.clone(), prefix }
+        let place = Place { bucket: settings.bucket.clone(), endpoint: settings.endpoint.clone() };
+        Self { client, bucket: settings.bucket.clone(), prefix, place }
+    }
+
+    /// What `error` means; where it takes more than one request to mend, it says which bucket it is, and where.
+    fn failed<E>(&self, operation: Operation, key: &str, error: SdkError<E, HttpResponse>) -> BucketError
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        classify(&self.place, operation, key, error)
     }
 
     fn full_key(&self, key: &str) -> String {
@@ -124,7 +137,7 @@ impl Bucket for S3Bucket {
         };
         match request.send().await {
             Ok(output) => etag_of(Operation::Put, key, output.e_tag()),
-            Err(error) => Err(match classify(Operation::Put, key, error) {
+            Err(error) => Err(match self.failed(Operation::Put, key, error) {
                 BucketError::NotFound { operation, key } => {
                     BucketError::PreconditionFailed { operation, key }
                 }
@@ -146,7 +159,7 @@ impl Bucket for S3Bucket {
             GetRange::Suffix(bytes) => Some(format!("bytes=-{bytes}")),
         };
         let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).set_range(header);
-        let output = request.send().await.map_err(|error| classify(Operation::Get, key, error))?;
+        let output = request.send().await.map_err(|error| self.failed(Operation::Get, key, error))?;
         self.read_body(key, output, &range).await
     }
 
@@ -158,14 +171,14 @@ impl Bucket for S3Bucket {
         match request.send().await {
             Ok(output) => self.read_body(key, output, &GetRange::Full).await.map(Some),
             Err(error) if status_of(&error) == Some(304) => Ok(None),
-            Err(error) => Err(classify(Operation::Get, key, error)),
+            Err(error) => Err(self.failed(Operation::Get, key, error)),
         }
     }
 
     async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
         check_key(Operation::Head, key)?;
         let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key));
-        let output = request.send().await.map_err(|error| classify(Operation::Head, key, error))?;
+        let output = request.send().await.map_err(|error| self.failed(Operation::Head, key, error))?;
         let len = output.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or(0);
         let put_id =
             output.metadata().and_then(|all| all.get(PUT_ID_METADATA)).and_then(|id| PutId::parse(id));
@@ -185,7 +198,7 @@ impl Bucket for S3Bucket {
             .prefix(self.full_key(prefix))
             .set_start_after(start_after.map(|key| self.full_key(key)))
             .max_keys(max_keys.clamp(1, LIST_MAX_KEYS) as i32);
-        let output = request.send().await.map_err(|error| classify(Operation::List, prefix, error))?;
+        let output = request.send().await.map_err(|error| self.failed(Operation::List, prefix, error))?;
         let objects: Vec<ListedObject> = output
             .contents()
             .iter()
@@ -213,7 +226,8 @@ impl Bucket for S3Bucket {
             }
             let request = self.client.delete_objects().bucket(&self.bucket);
             let request = request.delete(delete.build().map_err(invalid)?);
-            let output = request.send().await.map_err(|error| classify(Operation::Delete, first, error))?;
+            let output =
+                request.send().await.map_err(|error| self.failed(Operation::Delete, first, error))?;
             if let Some(failed) = output.errors().first() {
                 return Err(error::of_deletion(first, failed));
             }

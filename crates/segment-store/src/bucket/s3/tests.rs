@@ -132,6 +132,25 @@ async fn every_answer_to_a_put_is_understood() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_bucket_as_a_whole_is_told_with_its_name_and_place() {
+    let missing = bucket_that_answers(
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 39\r\n\r\n<Error><Code>NoSuchBucket</Code></Error>",
+    )
+    .await;
+    let error = missing.get("k", GetRange::Full).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(!error.is_retryable());
+    assert!(source.starts_with(&format!("bucket {BUCKET} at http://")), "{source}");
+    assert!(source.ends_with("does not exist; create it first"), "{source}");
+
+    let away = connect(&S3Settings::new(BUCKET, None, Some("http://127.0.0.1:1")), http()).await;
+    let error = away.get("k", GetRange::Full).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.is_retryable());
+    assert_eq!(source, format!("no answer from bucket {BUCKET} at http://127.0.0.1:1"));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_cut_short_is_no_object() {
     for answer in [
         "HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 10\r\n\r\nhalf",
