@@ -6,11 +6,11 @@ use futures::{StreamExt, stream};
 use promql::{LimitExceeded, Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
 use segment_store::{Bucket, FreshObject, ReadError, SegmentKey, read_fresh_footer, read_fresh_partition};
 use storage_format::Signal;
-use telemetry::{MetricBatch, TenantId};
+use telemetry::{Labels, MetricBatch, TenantId};
 
 use crate::error::QueryError;
 use crate::limits::READS_AT_ONCE;
-use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView};
+use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps};
 
 /// Which of a tenant's data a query needs.
 #[derive(Clone, Copy, Debug)]
@@ -67,20 +67,32 @@ impl TenantSource {
         Selected::new(&self.view, &self.cold, matchers, having, time_range_ms)
     }
 
-    /// Calls `each` with every label name; several times, in no order.
-    pub(crate) fn for_each_label_name(&self, mut each: impl FnMut(&str)) {
-        self.view.for_each_label_name(&mut each);
-        for series in self.cold.iter().flat_map(|batch| &batch.series) {
-            series.labels().iter().for_each(|(name, _)| each(name));
+    /// Calls `each` with every label name of series with samples in the time range (ms, both inclusive); several times, in
+    /// no order.
+    pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
+        self.view.for_each_label_name(time_range_ms, &mut each);
+        for labels in self.cold_labels(time_range_ms) {
+            labels.iter().for_each(|(name, _)| each(name));
         }
     }
 
-    /// Calls `each` with every value of label `name`; several times, in no order.
-    pub(crate) fn for_each_label_value(&self, name: &str, mut each: impl FnMut(&str)) {
-        self.view.for_each_label_value(name, &mut each);
-        for series in self.cold.iter().flat_map(|batch| &batch.series) {
-            series.labels().get(name).into_iter().for_each(&mut each);
-        }
+    /// Calls `each` with every value of label `name` of such series; several times, in no order.
+    pub(crate) fn for_each_label_value(
+        &self,
+        name: &str,
+        time_range_ms: (i64, i64),
+        mut each: impl FnMut(&str),
+    ) {
+        self.view.for_each_label_value(name, time_range_ms, &mut each);
+        self.cold_labels(time_range_ms).filter_map(|labels| labels.get(name)).for_each(&mut each);
+    }
+
+    fn cold_labels(&self, (start_ms, end_ms): (i64, i64)) -> impl Iterator<Item = &Labels> {
+        self.cold.iter().flat_map(move |batch| {
+            let series = batch.series.iter().enumerate();
+            let within = series.filter(move |(index, _)| batch_overlaps(batch, *index, start_ms, end_ms));
+            within.map(|(_, series)| series.labels())
+        })
     }
 }
 

@@ -41,6 +41,7 @@ pub use generation::PartitionPlace;
 use generation::{Generation, Origin};
 use head::Arrival;
 use provisional::Provisional;
+pub(crate) use provisional::batch_overlaps;
 pub(crate) use selected::{Having, Selected};
 pub(crate) use tenant::TenantView;
 use tenant::{Numbers, Stream, TenantTail};
@@ -169,7 +170,7 @@ impl TailSink for Tail {
                     flushes.pending.remove(segment)
                 };
                 for (_, generation, provisional) in flush.into_iter().flat_map(|flush| flush.parts) {
-                    generation.withdraw(&provisional);
+                    generation.remove(&provisional);
                 }
             }
         }

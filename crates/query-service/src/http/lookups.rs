@@ -79,7 +79,7 @@ pub(super) async fn labels(
     texts(engine, tenant, params, sink, |source, lookup, deadline| {
         let mut names = BTreeSet::new();
         if lookup.selectors.is_empty() {
-            source.for_each_label_name(|name| insert(&mut names, name));
+            source.for_each_label_name(lookup.time_range_ms, |name| insert(&mut names, name));
         } else {
             for_each_series(source, lookup, deadline, |labels| {
                 for (name, _) in labels {
@@ -108,7 +108,7 @@ pub(super) async fn label_values(
     texts(engine, tenant, params, sink, move |source, lookup, deadline| {
         let mut values = BTreeSet::new();
         if lookup.selectors.is_empty() {
-            source.for_each_label_value(&name, |value| insert(&mut values, value));
+            source.for_each_label_value(&name, lookup.time_range_ms, |value| insert(&mut values, value));
         } else {
             for_each_series(source, lookup, deadline, |labels| {
                 if let Some(value) = labels.get(&name) {

@@ -382,6 +382,38 @@ async fn queries_are_taken_apart() {
     }
 }
 
+/// Label names and values are those of series with samples in the time asked for, wherever these are.
+#[tokio::test]
+async fn labels_are_those_of_the_time_asked_for() {
+    let shard = Shard::new();
+    let hour = |number: i64| NOW_MS + number * 3_600_000;
+    let cold = segment(-5);
+    let of_cold = up(&[("cold", hour(0), 1.0), ("late", hour(1), 1.0)]);
+    store(&*shard.bucket, cold, &[("acme", of_cold)]).await;
+    let place = crate::PartitionPlace { segment: cold, min_time_ms: hour(0), max_time_ms: hour(1) };
+    shard.tail.note_cold(cold, [(tenant_id("acme"), place)]);
+    shard.write(1, "acme", up(&[("folded", hour(2), 1.0), ("newer", hour(3), 1.0)]));
+    shard.offer(2, "acme", up(&[("offered", hour(4), 1.0), ("newest", hour(5), 1.0)]));
+    let ask = async |path: &str, (first, last): (i64, i64), more: &str| {
+        shard.data(&format!("{path}?start={}&end={}{more}", hour(first) / 1000, hour(last) / 1000)).await
+    };
+    for (range, jobs) in [
+        ((0, 0), json!(["cold"])),
+        ((1, 2), json!(["folded", "late"])),
+        ((3, 4), json!(["newer", "offered"])),
+        ((5, 9), json!(["newest"])),
+        ((6, 9), json!([])),
+        ((-9, -1), json!([])),
+        ((0, 5), json!(["cold", "folded", "late", "newer", "newest", "offered"])),
+    ] {
+        assert_eq!(ask("/api/v1/label/job/values", range, "").await, jobs, "{range:?}");
+        let names = if jobs == json!([]) { json!([]) } else { json!(["__name__", "job"]) };
+        assert_eq!(ask("/api/v1/labels", range, "").await, names, "{range:?}");
+    }
+    assert_eq!(ask("/api/v1/labels", (4, 9), "&provisional=false").await, json!([]));
+    assert_eq!(shard.data("/api/v1/labels?start=0&end=1").await, json!([]));
+}
+
 #[tokio::test]
 async fn a_query_runs_until_its_answer_is_read() {
     let settings = QuerySettings { queries_at_once: 1, ..QuerySettings::default() };

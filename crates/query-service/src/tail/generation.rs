@@ -10,9 +10,9 @@ use segment_store::SegmentKey;
 use telemetry::MetricBatch;
 
 use super::cells::Cells;
-use super::head::{Arrival, Head};
+use super::head::Arrival;
 use super::index::{Index, LabelValue};
-use super::provisional::Provisional;
+use super::provisional::{Provisional, batch_overlaps};
 use super::select::select;
 
 /// Where in the bucket a tenant's part of a segment is, and which time it covers.
@@ -49,8 +49,6 @@ pub(super) struct Generation {
     pub(super) number: u64,
     index: RwLock<Index>,
     provisional: RwLock<Vec<Arc<Provisional>>>,
-    /// Series that came into being with a batch that was withdrawn, and got no sample since.
-    orphans: Mutex<HashSet<u32>>,
     /// What was folded in.
     places: Mutex<Vec<PartitionPlace>>,
     bytes: AtomicUsize,
@@ -65,7 +63,6 @@ impl Generation {
             number,
             index: RwLock::default(),
             provisional: RwLock::default(),
-            orphans: Mutex::default(),
             places: Mutex::default(),
             bytes: AtomicUsize::new(0),
             foreign: AtomicU32::new(0),
@@ -109,19 +106,20 @@ impl Generation {
         batch: Arc<MetricBatch>,
         origin: Origin,
     ) -> (Arc<Provisional>, usize) {
-        let (ids, new_ids, bytes) = self.resolve(&batch);
+        let (ids, new_series, bytes) = self.resolve(&batch);
         if origin == Origin::Elsewhere {
-            self.foreign.fetch_add(new_ids.len() as u32, Ordering::Relaxed);
+            self.foreign.fetch_add(new_series, Ordering::Relaxed);
         }
-        let provisional = Arc::new(Provisional::new(segment, batch, ids, new_ids));
+        let provisional = Arc::new(Provisional::new(segment, batch, ids));
         let mut all = self.provisional.write();
         let place = all.partition_point(|other| other.segment < segment);
         all.insert(place, Arc::clone(&provisional));
         (provisional, bytes)
     }
 
-    /// Ids of the batch's series; those that are unknown get one.
-    fn resolve(&self, batch: &MetricBatch) -> (Vec<u32>, Vec<u32>, usize) {
+    /// Ids of the batch's series; those that are unknown get one. Also how many these are, and the bytes of memory newly
+    /// held.
+    fn resolve(&self, batch: &MetricBatch) -> (Vec<u32>, u32, usize) {
         let mut unknown: Vec<usize> = Vec::new();
         let mut ids: Vec<u32> = Vec::with_capacity(batch.series.len());
         {
@@ -133,7 +131,7 @@ impl Generation {
                 }));
             }
         }
-        let mut new_ids = Vec::new();
+        let mut new_series = 0;
         let mut bytes = 0;
         for hold in unknown.chunks(NEW_SERIES_A_HOLD) {
             let mut index = self.index.write();
@@ -142,14 +140,14 @@ impl Generation {
                 // Another batch may have been quicker.
                 ids[place] = index.find(series).unwrap_or_else(|| {
                     let (id, grown_bytes) = index.insert(series);
-                    new_ids.push(id);
+                    new_series += 1;
                     bytes += grown_bytes;
                     id
                 });
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        (ids, new_ids, bytes)
+        (ids, new_series, bytes)
     }
 
     /// Appends a batch to its series, where it was visible as provisional. Returns the bytes of memory newly held.
@@ -179,27 +177,13 @@ impl Generation {
             self.places.lock().push(PartitionPlace { segment, min_time_ms, max_time_ms });
             bytes += size_of::<PartitionPlace>();
         }
-        let mut orphans = self.orphans.lock();
-        if !orphans.is_empty() {
-            for id in &provisional.ids {
-                orphans.remove(id);
-            }
-        }
-        drop(orphans);
         self.remove(provisional);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
     }
 
-    /// Takes a batch back.
-    pub(super) fn withdraw(&self, provisional: &Arc<Provisional>) {
-        let cells = self.index.read().cells().clone();
-        let without_samples = |id: &&u32| cells.read(**id, Head::is_empty).unwrap_or(false);
-        self.orphans.lock().extend(provisional.new_ids.iter().filter(without_samples));
-        self.remove(provisional);
-    }
-
-    fn remove(&self, provisional: &Arc<Provisional>) {
+    /// Takes a batch back, or away once it is folded.
+    pub(super) fn remove(&self, provisional: &Arc<Provisional>) {
         self.provisional.write().retain(|other| !Arc::ptr_eq(other, provisional));
     }
 
@@ -211,7 +195,7 @@ impl Generation {
         if !with_provisional {
             provisional.retain(|batch| batch.is_durable());
         }
-        GenerationView { generation: Arc::clone(self), provisional, with_provisional }
+        GenerationView { generation: Arc::clone(self), provisional }
     }
 }
 
@@ -224,7 +208,6 @@ pub(super) struct GenerationView {
     generation: Arc<Generation>,
     /// In segment order.
     pub(super) provisional: Vec<Arc<Provisional>>,
-    with_provisional: bool,
 }
 
 impl GenerationView {
@@ -234,39 +217,36 @@ impl GenerationView {
         select(&self.generation.index, matchers)
     }
 
-    /// Series that have no sample or exemplar in this view.
-    fn absent(&self) -> HashSet<u32> {
-        let mut absent = self.generation.orphans.lock().clone();
-        if !self.with_provisional {
-            let all = self.generation.provisional.read().clone();
-            absent.extend(all.iter().filter(|batch| !batch.is_durable()).flat_map(|batch| &batch.new_ids));
-            let cells = self.generation.index.read().cells().clone();
-            absent.retain(|&id| cells.read(id, Head::is_empty).unwrap_or(false));
+    /// Which series have samples in the time range (ms, both inclusive); `None` where none can have any.
+    fn presence(&self, time_range_ms: (i64, i64)) -> Option<Presence> {
+        let (start_ms, end_ms) = time_range_ms;
+        let mut provisional = HashSet::new();
+        for batch in &self.provisional {
+            let within = |index: usize| batch_overlaps(&batch.batch, index, start_ms, end_ms);
+            let ids = batch.ids.iter().enumerate();
+            provisional.extend(ids.filter(|(index, _)| within(*index)).map(|(_, &id)| id));
         }
-        if !absent.is_empty() {
-            for id in self.provisional.iter().flat_map(|batch| &batch.ids) {
-                absent.remove(id);
-            }
-        }
-        absent
+        let folded = self.generation.places.lock().iter().any(|place| place.overlaps(start_ms, end_ms));
+        let cells = self.generation.index.read().cells().clone();
+        (folded || !provisional.is_empty()).then_some(Presence { cells, provisional, time_range_ms })
     }
 
-    /// Calls `each` with every label name, in no order.
-    pub(super) fn for_each_name(&self, mut each: impl FnMut(&str)) {
-        let absent = self.absent();
+    /// Calls `each` with every label name of a series with samples in the time range, in no order.
+    pub(super) fn for_each_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
+        let Some(presence) = self.presence(time_range_ms) else { return };
         let index = self.generation.index.read();
         for (name, label) in index.labels() {
-            if label.values.iter().any(|value| has_present(value.ids.as_slice(), &absent)) {
+            if label.values.iter().any(|value| presence.has_one_of(value.ids.as_slice())) {
                 each(name);
             }
         }
     }
 
-    /// Calls `each` with every value of label `name`, in no order.
-    pub(super) fn for_each_value(&self, name: &str, mut each: impl FnMut(&str)) {
-        let absent = self.absent();
+    /// Calls `each` with every value of label `name` that a series with samples in the time range has, in no order.
+    pub(super) fn for_each_value(&self, name: &str, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
+        let Some(presence) = self.presence(time_range_ms) else { return };
         for_each_value_of(&self.generation.index, name, |value| {
-            if has_present(value.ids.as_slice(), &absent) {
+            if presence.has_one_of(value.ids.as_slice()) {
                 each(&value.text);
             }
         });
@@ -305,8 +285,20 @@ fn for_each_value_of(index: &RwLock<Index>, name: &str, mut each: impl FnMut(&La
     }
 }
 
-fn has_present(ids: &[u32], absent: &HashSet<u32>) -> bool {
-    absent.is_empty() || ids.iter().any(|id| !absent.contains(id))
+/// Which series of a generation have samples in a time range.
+struct Presence {
+    cells: Cells,
+    /// Those that have some in provisional batches.
+    provisional: HashSet<u32>,
+    time_range_ms: (i64, i64),
+}
+
+impl Presence {
+    fn has_one_of(&self, ids: &[u32]) -> bool {
+        let (start_ms, end_ms) = self.time_range_ms;
+        let folded = |id| self.cells.read(id, |head| head.overlaps(start_ms, end_ms)) == Some(true);
+        ids.iter().any(|&id| folded(id) || self.provisional.contains(&id))
+    }
 }
 
 /// Label values that are looked at under one hold of the lock.

@@ -149,11 +149,6 @@ impl Head {
             && rest.is_some_and(|rest| rest.beside.range(start_ms..=end_ms).next().is_some())
     }
 
-    /// Whether there is neither a sample nor an exemplar.
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.rest.is_none()
-    }
-
     /// Puts the samples from `start_ms` to `end_ms` in `out`, which comes empty.
     pub(super) fn read(&self, start_ms: i64, end_ms: i64, out: &mut SeriesSamples) {
         if start_ms > end_ms {
@@ -207,7 +202,7 @@ mod tests {
     #[test]
     fn later_segments_overwrite_and_late_ones_do_not() {
         let mut head = Head::default();
-        assert!(head.is_empty());
+        assert!(!head.overlaps(i64::MIN, i64::MAX));
         for (at, value) in [(10, 1.0), (20, 2.0), (15, 1.5), (20, 2.5), (10, 1.0)] {
             head.push_float(at, value, Arrival::InOrder);
         }

@@ -14,21 +14,14 @@ pub(super) struct Provisional {
     pub(super) batch: Arc<MetricBatch>,
     /// For each series of the batch its id in the generation.
     pub(super) ids: Vec<u32>,
-    /// Those of `ids` that came into being with this batch.
-    pub(super) new_ids: Vec<u32>,
     durable: AtomicBool,
     /// `(id, index in the batch)`, ascending; made when first asked for, since most batches never are.
     by_id: OnceLock<Vec<(u32, u32)>>,
 }
 
 impl Provisional {
-    pub(super) fn new(
-        segment: SegmentKey,
-        batch: Arc<MetricBatch>,
-        ids: Vec<u32>,
-        new_ids: Vec<u32>,
-    ) -> Self {
-        Self { segment, batch, ids, new_ids, durable: AtomicBool::new(false), by_id: OnceLock::new() }
+    pub(super) fn new(segment: SegmentKey, batch: Arc<MetricBatch>, ids: Vec<u32>) -> Self {
+        Self { segment, batch, ids, durable: AtomicBool::new(false), by_id: OnceLock::new() }
     }
 
     pub(super) fn set_durable(&self) {

@@ -208,17 +208,23 @@ pub(crate) struct TenantView {
 }
 
 impl TenantView {
-    /// Calls `each` with every label name in memory; several times, in no order.
-    pub(crate) fn for_each_label_name(&self, mut each: impl FnMut(&str)) {
+    /// Calls `each` with every label name in memory of series with samples in the time range (ms, both inclusive); several
+    /// times, in no order.
+    pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
         for generation in &self.generations {
-            generation.for_each_name(&mut each);
+            generation.for_each_name(time_range_ms, &mut each);
         }
     }
 
-    /// Calls `each` with every value in memory of label `name`; several times, in no order.
-    pub(crate) fn for_each_label_value(&self, name: &str, mut each: impl FnMut(&str)) {
+    /// Calls `each` with every value in memory of label `name` of such series; several times, in no order.
+    pub(crate) fn for_each_label_value(
+        &self,
+        name: &str,
+        time_range_ms: (i64, i64),
+        mut each: impl FnMut(&str),
+    ) {
         for generation in &self.generations {
-            generation.for_each_value(name, &mut each);
+            generation.for_each_value(name, time_range_ms, &mut each);
         }
     }
 

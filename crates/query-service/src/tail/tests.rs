@@ -110,10 +110,12 @@ fn label_values(tail: &Tail, tenant: &TenantId, with_provisional: bool) -> BTree
     let mut pairs = BTreeSet::new();
     for generation in &view.generations {
         let mut names = Vec::new();
-        generation.for_each_name(|name| names.push(name.to_owned()));
+        generation.for_each_name((i64::MIN, i64::MAX), |name| names.push(name.to_owned()));
         for name in names {
             let before = pairs.len();
-            generation.for_each_value(&name, |value| _ = pairs.insert((name.clone(), value.to_owned())));
+            generation.for_each_value(&name, (i64::MIN, i64::MAX), |value| {
+                _ = pairs.insert((name.clone(), value.to_owned()))
+            });
             assert!(pairs.len() > before || view.generations.len() > 1, "{name} is listed and has no value");
         }
     }
