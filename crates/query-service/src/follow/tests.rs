@@ -1,9 +1,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
 use promql::{Matcher, SeriesSamples};
 use segment_store::testing::MemoryBucket;
-use segment_store::{FlushOutcome, GetRange, LocalBucket, PutCondition, SystemClock, TailOffer, TailSink};
+use segment_store::{
+    BucketError, Etag, FlushOutcome, GetRange, ListPage, LocalBucket, Object, ObjectMeta, Operation,
+    PutCondition, PutId, PutOutcome, SystemClock, TailOffer, TailSink,
+};
 use tokio::time::timeout;
 
 use super::*;
@@ -211,4 +217,179 @@ fn the_newest_segments_fit_first() {
     let mut newest = Newest::within(u64::MAX);
     [2, 0, 1, 3].iter().for_each(|&number| newest.push(objects[number]));
     assert_eq!(newest.in_order(), objects, "what a second look at a page showed comes in its place");
+}
+
+/// A bucket in memory with short pages, of which objects can be made unreadable for a while.
+#[derive(Debug, Default)]
+struct Moody {
+    inner: MemoryBucket,
+    /// Which keys cannot be read, and whether that concerns reads of a whole object alone.
+    unreadable: Mutex<Option<(SegmentKey, bool)>>,
+    /// From where listings began.
+    listings: Mutex<Vec<Option<String>>>,
+}
+
+const KEYS_A_PAGE: usize = 4;
+
+impl Moody {
+    fn pages(&self) -> usize {
+        self.listings.lock().len()
+    }
+
+    fn whole_listings(&self) -> usize {
+        self.listings.lock().iter().filter(|start_after| start_after.is_none()).count()
+    }
+}
+
+#[async_trait]
+impl Bucket for Moody {
+    async fn put(
+        &self,
+        key: &str,
+        body: Bytes,
+        condition: PutCondition,
+        put_id: Option<PutId>,
+    ) -> Result<Etag, BucketError> {
+        self.inner.put(key, body, condition, put_id).await
+    }
+
+    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
+        let unreadable = *self.unreadable.lock();
+        match unreadable {
+            Some((segment, only_whole))
+                if segment.to_string() == key && (!only_whole || range == GetRange::Full) =>
+            {
+                let (operation, key, outcome) = (Operation::Get, key.to_owned(), PutOutcome::NotDone);
+                Err(BucketError::Unavailable { operation, key, outcome, source: "it is moody".into() })
+            }
+            _ => self.inner.get(key, range).await,
+        }
+    }
+
+    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
+        self.inner.get_if_changed(key, known).await
+    }
+
+    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
+        self.inner.head(key).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        start_after: Option<&str>,
+        max_keys: usize,
+    ) -> Result<ListPage, BucketError> {
+        self.listings.lock().push(start_after.map(str::to_owned));
+        self.inner.list(prefix, start_after, max_keys.min(KEYS_A_PAGE)).await
+    }
+
+    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
+        self.inner.delete_many(keys).await
+    }
+}
+
+/// Stores segments that all have a sample of one time, and each one of its own.
+async fn store_rivals(bucket: &dyn Bucket, count: i64) {
+    for number in 0..count {
+        let batch = up(&[("a", NOW_MS, number as f64), ("a", NOW_MS + 1 + number, 1.0)]);
+        store(bucket, segment(number), &[("acme", batch)]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn catching_up_goes_on_at_the_page_where_it_failed() {
+    let moody = Arc::new(Moody::default());
+    let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
+    store_rivals(&*bucket, 30).await;
+    *moody.unreadable.lock() = Some((segment(17), false));
+    let tail = Arc::new(Tail::default());
+    let follower = follow(&bucket, &tail);
+    tokio::time::sleep(10 * FOLLOW_EVERY).await;
+    let stats = follower.stats(&SystemClock::new());
+    assert!(!stats.is_caught_up && stats.failed_rounds > 5, "{stats:?}");
+    *moody.unreadable.lock() = None;
+    until_caught_up(&follower).await;
+    assert_eq!(moody.whole_listings(), 1);
+    let found = read(&tail, &*bucket, &tenant_id("acme")).await;
+    assert_eq!((found.len(), &found[0]), (31, &sample("a", NOW_MS, 29.0)));
+    follower.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_segment_cannot_be_taken_into_memory_answers_are_whole_and_later_segments_win() {
+    let moody = Arc::new(Moody::default());
+    let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
+    store_rivals(&*bucket, 30).await;
+    let acme = tenant_id("acme");
+    let len = bucket.head(&segment(0).to_string()).await.unwrap().len;
+    // Twenty fit, and after a failure in their middle others would, if that was decided anew.
+    let memory_bytes = (2 * 20 * len * MEMORY_A_FRESH_BYTE) as usize;
+    *moody.unreadable.lock() = Some((segment(17), true));
+    let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
+    let follower = follow(&bucket, &tail);
+    until_caught_up(&follower).await;
+    tokio::time::sleep(10 * FOLLOW_EVERY).await;
+    assert!(!*follower.warm().borrow());
+    let found = read(&tail, &*bucket, &acme).await;
+    assert_eq!((found.len(), &found[0]), (31, &sample("a", NOW_MS, 29.0)));
+    // Others are heard meanwhile.
+    store(&*bucket, segment(100), &[("acme", up(&[("b", 1, 1.0)]))]).await;
+    tokio::time::sleep(2 * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 32);
+
+    *moody.unreadable.lock() = None;
+    until_warm(&follower).await;
+    let found = read(&tail, &*bucket, &acme).await;
+    assert_eq!((found.len(), &found[0]), (32, &sample("a", NOW_MS, 29.0)));
+    assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 21, "twenty, and the other's");
+    follower.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
+    let moody = Arc::new(Moody::default());
+    let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
+    let tail = Arc::new(Tail::default());
+    let follower = follow(&bucket, &tail);
+    until_caught_up(&follower).await;
+    let key = |time_ms: i64| SegmentKey::new(ShardId(0), NOW_MS + time_ms, 1);
+    store(&*bucket, key(0), &[("acme", up(&[("a", 1, 1.0)]))]).await;
+    tokio::time::sleep(2 * FOLLOW_EVERY).await;
+    // Only a whole listing shows it.
+    let straggler = key(-10 * FOLLOW_OVERLAP_MS);
+    store(&*bucket, straggler, &[("acme", up(&[("a", 2, 1.0)]))]).await;
+    *moody.unreadable.lock() = Some((straggler, false));
+    let before = moody.whole_listings();
+    tokio::time::sleep((2 * WHOLE_LISTING_EVERY as u32) * FOLLOW_EVERY).await;
+    assert!((1..=2).contains(&(moody.whole_listings() - before)), "{:?}", moody.listings.lock());
+    // What came since is seen as ever.
+    store(&*bucket, key(5), &[("acme", up(&[("a", 3, 1.0)]))]).await;
+    tokio::time::sleep(4 * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await.len(), 2);
+    *moody.unreadable.lock() = None;
+    tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await.len(), 3);
+    follower.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_writes_alone_lists_rarely() {
+    let moody = Arc::new(Moody::default());
+    let tail = Arc::new(Tail::default());
+    let parts = |is_only_writer| FollowerParts {
+        bucket: Arc::clone(&moody) as _,
+        shard: ShardId(0),
+        tail: Arc::clone(&tail),
+        clock: Arc::new(SystemClock::new()),
+        is_only_writer,
+    };
+    for (is_only_writer, every) in [(true, FOLLOW_ALONE_EVERY), (false, FOLLOW_EVERY)] {
+        let follower = Follower::start(parts(is_only_writer));
+        until_caught_up(&follower).await;
+        let before = moody.pages();
+        tokio::time::sleep(20 * every).await;
+        assert!((19..=20).contains(&(moody.pages() - before)), "{is_only_writer}");
+        follower.shutdown().await;
+    }
 }
