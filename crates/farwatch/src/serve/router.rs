@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use query_service::HttpParts;
@@ -33,11 +33,16 @@ pub fn grpc(node: &Node) -> Router {
     node.ingest.as_ref().map_or_else(Router::new, |ingest| ingest_service::grpc_router(Arc::clone(ingest)))
 }
 
-/// Writes and reads are served from the moment on at which the port answers: what has to be there before is put together
-/// first, and queries wait for the tail to catch up with the bucket by themselves. While the process goes down no new
-/// connection is taken.
-async fn ready() -> &'static str {
-    "ready\n"
+/// Writes are served from the moment on at which the port answers, since what has to be there before is put together first.
+/// Queries are answered once it is known what is in the bucket; those that come before that wait. While the process goes
+/// down no new connection is taken.
+async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
+    let is_ready = node.query.as_ref().is_none_or(|query| query.follower_stats(&*node.clock).is_caught_up);
+    if is_ready {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: still looking through what is stored\n")
+    }
 }
 
 async fn page(State(node): State<Arc<Node>>) -> impl IntoResponse {

@@ -11,5 +11,6 @@ mod first_start;
 mod object_store;
 mod opentelemetry;
 mod prometheus;
+mod readiness;
 mod routes;
 mod shutdown;
