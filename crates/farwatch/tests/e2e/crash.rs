@@ -99,7 +99,6 @@ async fn nothing_acked_is_lost_when_the_process_is_killed() {
         (0..WRITERS).map(|writer| Writer { name: writer.to_string(), next: 0, acked: Vec::new() }).collect();
     for kill in 1..=KILLS {
         let wait = Duration::from_millis(random.random_range(5..250));
-        let acked_before: usize = writers.iter().map(|writer| writer.acked.len()).sum();
         let (_, ()) = {
             let sending = futures::future::join_all(
                 writers.iter_mut().map(|writer| writer.send_until_killed(&server, base)),
@@ -112,12 +111,11 @@ async fn nothing_acked_is_lost_when_the_process_is_killed() {
         };
         server.kill().await;
         server.restart().await;
-        let acked: usize = writers.iter().map(|writer| writer.acked.len()).sum();
-        assert!(acked > acked_before || wait < Duration::from_millis(60), "nothing was acked in {wait:?}");
         for writer in &writers {
             writer.check(&server, base, kill).await;
         }
     }
+    // A slow machine may kill before the first ack of a life, but not in each of them.
     let acked: usize = writers.iter().map(|writer| writer.acked.len() * SERIES).sum();
     assert!(acked > KILLS * SERIES, "{acked} samples acked");
     println!("{KILLS} kills, {acked} samples acked, none lost");
