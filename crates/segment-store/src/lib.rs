@@ -28,7 +28,6 @@ pub mod testing;
 
 pub use bucket::counted::{Counted, RequestCounts};
 pub use bucket::local::LocalBucket;
-pub use bucket::location::{BucketLocation, BucketLocationError, OpenBucket};
 pub use bucket::retrying::Retrying;
 pub use bucket::s3::{Addressing, S3Bucket, S3Settings};
 pub use bucket::{

@@ -20,7 +20,6 @@ use bytes::Bytes;
 pub mod counted;
 mod error;
 pub mod local;
-pub mod location;
 pub mod retrying;
 pub mod s3;
 
