@@ -27,7 +27,8 @@ struct Writer {
 
 impl Writer {
     fn value(&self, number: i64) -> f64 {
-        number as f64 * 2.0 + 0.5
+        let writer: f64 = self.name.parse().unwrap();
+        writer * 1e9 + number as f64 * 2.0 + 0.5
     }
 
     /// Sends until the server is gone.
