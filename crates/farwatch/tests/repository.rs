@@ -20,6 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("segment-store", &["storage-format", "telemetry"]),
     ("ingest-service", &["wire", "tenancy", "segment-store", "telemetry"]),
     ("query-service", &["promql", "tenancy", "segment-store", "storage-format", "telemetry"]),
+    ("control-plane", &["tenancy"]),
     (
         "farwatch",
         &[
@@ -128,8 +129,16 @@ fn every_path_that_a_document_names_exists() {
 
 /// What stands in backquotes, or behind a link, and looks like a path of this repository.
 fn paths_in(text: &str) -> impl Iterator<Item = &str> {
-    const FOLDERS: &[&str] =
-        &["crates/", "storage-format/", "loadtest/", "docs/", ".ci/", "functions/", "infra/"];
+    const FOLDERS: &[&str] = &[
+        "crates/",
+        "control-plane/",
+        "storage-format/",
+        "loadtest/",
+        "docs/",
+        ".ci/",
+        "functions/",
+        "infra/",
+    ];
     const FILES: &[&str] = &[".md", ".toml", ".rs", ".py"];
     let quoted = text.split('`').skip(1).step_by(2);
     let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());

@@ -1,0 +1,1 @@
+//! The control plane: accounts, organisations, API keys, quotas, usage, billing and placement.
