@@ -128,11 +128,38 @@ impl Client {
         let form = format!("query={}&time={seconds}", percent_encode(promql));
         let headers = [(CONTENT_TYPE, "application/x-www-form-urlencoded"), (ACCEPT, "application/json")];
         let response = self.connection.send(Method::POST, "/api/v1/query", &headers, form.into()).await?;
-        let body = success(response)?;
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|source| ApiError::NotUnderstood { body: beginning(&body), source })?;
-        Ok(answer.data.result.into_iter().map(QueriedSeries::from).collect())
+        parse_answer(&success(response)?)
     }
+
+    /// The body of the answer to a form that is posted, or to a GET without one.
+    ///
+    /// # Errors
+    /// When there is none, or it says no.
+    pub async fn ask(&mut self, path: &str, form: Option<&str>) -> Result<Bytes, ApiError> {
+        let headers = [(CONTENT_TYPE, "application/x-www-form-urlencoded"), (ACCEPT, "application/json")];
+        let response = match form {
+            Some(form) => self.connection.send(Method::POST, path, &headers, form.to_owned().into()).await?,
+            None => self.connection.send(Method::GET, path, &headers[1..], Bytes::new()).await?,
+        };
+        success(response)
+    }
+}
+
+/// Reads the answer to a query.
+///
+/// # Errors
+/// When it is none, or its result is neither a vector nor a matrix.
+pub fn parse_answer(body: &[u8]) -> Result<Vec<QueriedSeries>, ApiError> {
+    let answer: Answer = parse_json(body)?;
+    Ok(answer.data.result.into_iter().map(QueriedSeries::from).collect())
+}
+
+/// Reads an answer of any form.
+///
+/// # Errors
+/// When it has another form.
+pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|source| ApiError::NotUnderstood { body: beginning(body), source })
 }
 
 #[derive(Deserialize)]
@@ -183,7 +210,9 @@ fn beginning(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned()
 }
 
-fn percent_encode(text: &str) -> String {
+/// The text as a part of a form or a URL's query.
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
     use std::fmt::Write;
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {

@@ -35,6 +35,8 @@ pub enum Command {
     Crash(Crash),
     /// Run the same payloads against several servers, one after another, each fresh, and print one table.
     Compare(Compare),
+    /// Ask several servers the same questions about the same data, check that answers agree, and print one table.
+    Queries(Queries),
 }
 
 /// Which server.
@@ -234,6 +236,42 @@ pub struct Compare {
     /// How visibility is probed.
     #[command(flatten)]
     pub probes: ProbeArgs,
+    /// Which samples.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+}
+
+/// `loadtest queries`.
+#[derive(Debug, Args)]
+pub struct Queries {
+    /// A farwatch binary.
+    #[arg(long)]
+    pub farwatch: Option<PathBuf>,
+    /// A victoria-metrics (single node) binary; get-peers.sh gets one.
+    #[arg(long)]
+    pub victoria_metrics: Option<PathBuf>,
+    /// A prometheus binary; get-peers.sh gets one.
+    #[arg(long)]
+    pub prometheus: Option<PathBuf>,
+    /// Directory below which data and logs go, so that a certain disk is measured [default: the system's temporary
+    /// directory].
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
+    /// Another argument for farwatch; may be repeated.
+    #[arg(long, allow_hyphen_values = true)]
+    pub farwatch_arg: Vec<String>,
+    /// How long to wait at most for each server to come to rest after the load.
+    #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+    /// Time for each question to each server; it is asked some times also when that takes longer.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    pub budget: Duration,
+    /// Only questions whose name contains this.
+    #[arg(long)]
+    pub only: Option<String>,
+    /// Fail also when farwatch is slower than the faster of the others.
+    #[arg(long)]
+    pub strict: bool,
     /// Which samples.
     #[command(flatten)]
     pub workload: WorkloadArgs,

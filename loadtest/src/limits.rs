@@ -39,3 +39,16 @@ pub const SETTLE_WINDOW: Duration = Duration::from_secs(1);
 
 /// Least time between two lines of progress.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// In how many turns a question's time is given to each server, so that none of them gets only the bad moments of the
+/// machine.
+pub const QUERY_TURNS: u32 = 3;
+
+/// Requests at the beginning of a turn that are not measured: caches of the processor are warm then, as they are asked to be.
+pub const QUERIES_WARM_UP: usize = 2;
+
+/// Least measured requests of a turn, however long they take.
+pub const QUERY_RUNS_MIN: usize = 3;
+
+/// Most measured requests of a turn.
+pub const QUERY_RUNS_MAX: usize = 200;

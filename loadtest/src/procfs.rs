@@ -67,6 +67,14 @@ pub fn usage(pid: u32) -> Result<Usage, ProcError> {
     Ok(usage)
 }
 
+/// Lets the peak of resident memory of `pid`, without its descendants, begin anew; see proc_pid_clear_refs(5).
+///
+/// # Errors
+/// When there is no such process.
+pub fn reset_peak_rss(pid: u32) -> Result<(), ProcError> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").map_err(|_| ProcError::Unreadable { pid })
+}
+
 /// The one process whose name (the program's file name, as `ps -o comm` shows it) is `name`.
 ///
 /// # Errors

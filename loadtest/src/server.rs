@@ -44,6 +44,15 @@ impl Product {
         }
     }
 
+    /// Where a server is asked to show what it has taken but does not show yet; `None` where there is no such thing.
+    #[must_use]
+    pub fn flush_path(self) -> Option<&'static str> {
+        match self {
+            Self::Farwatch | Self::Prometheus => None,
+            Self::VictoriaMetrics => Some("/internal/force_flush"),
+        }
+    }
+
     fn ready_path(self) -> &'static str {
         match self {
             Self::Farwatch => "/readyz",

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod crash;
+pub mod queries;
 pub mod visible;
 pub mod write;
 
@@ -82,5 +83,6 @@ pub async fn run(command: &Command) -> Result<Outcome, CommandError> {
         Command::Visible(args) => visible::run(args).await,
         Command::Crash(args) => crash::run(args).await,
         Command::Compare(args) => compare::run(args).await,
+        Command::Queries(args) => queries::run(args).await,
     }
 }
