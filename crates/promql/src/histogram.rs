@@ -1,8 +1,10 @@
 //! What PromQL does with native histograms. The rules (bucket layout, reconciling of resolutions and zero buckets,
 //! counter resets) are those of Prometheus's `model/histogram`.
 
+use std::sync::Arc;
+
 use telemetry::histogram::CUSTOM_BUCKETS_SCHEMA;
-use telemetry::{Histogram, Span};
+use telemetry::{CounterResetHint, Histogram, Span};
 
 mod arithmetic;
 mod quantile;
@@ -153,17 +155,40 @@ pub(crate) fn compact(histogram: &mut Histogram) {
     }
 }
 
-/// Whether two histograms are the same but for their counter-reset hints: layouts as they are, NaN unlike NaN.
+/// Counts and sums of a series' histograms. What counts and buckets say of resets becomes the hint.
+pub(crate) fn without_buckets(series: &[(i64, Arc<Histogram>)]) -> Vec<(i64, Arc<Histogram>)> {
+    let mut before: Option<&Histogram> = None;
+    let statistics = series.iter().map(|(at_ms, original)| {
+        if original.is_stale() {
+            return (*at_ms, Arc::clone(original));
+        }
+        let counter_reset_hint = match (original.counter_reset_hint, before) {
+            (CounterResetHint::Unknown, Some(before)) if is_reset(original, before) => {
+                CounterResetHint::CounterReset
+            }
+            (CounterResetHint::Unknown, Some(_)) => CounterResetHint::NotCounterReset,
+            (hint, _) => hint,
+        };
+        before = Some(original);
+        let (count, sum) = (original.count, original.sum);
+        (*at_ms, Arc::new(Histogram { counter_reset_hint, count, sum, ..Histogram::default() }))
+    });
+    statistics.collect()
+}
+
+/// Whether two histograms are the same but for their counter-reset hints: layouts as they are, numbers to the bit.
 pub(crate) fn equal(a: &Histogram, b: &Histogram) -> bool {
     let side = |spans_a: &[Span], buckets_a: &[f64], spans_b: &[Span], buckets_b: &[f64]| {
-        buckets_a.len() == buckets_b.len() && indexed(spans_a, buckets_a).eq(indexed(spans_b, buckets_b))
+        let bits = |(index, count): (i32, f64)| (index, count.to_bits());
+        buckets_a.len() == buckets_b.len()
+            && indexed(spans_a, buckets_a).map(bits).eq(indexed(spans_b, buckets_b).map(bits))
     };
     a.schema == b.schema
-        && a.count == b.count
-        && a.sum == b.sum
+        && a.count.to_bits() == b.count.to_bits()
+        && a.sum.to_bits() == b.sum.to_bits()
         && a.custom_values == b.custom_values
         && a.zero_threshold == b.zero_threshold
-        && a.zero_count == b.zero_count
+        && a.zero_count.to_bits() == b.zero_count.to_bits()
         && side(&a.positive_spans, &a.positive_buckets, &b.positive_spans, &b.positive_buckets)
         && side(&a.negative_spans, &a.negative_buckets, &b.negative_spans, &b.negative_buckets)
 }

@@ -123,8 +123,9 @@ mod duration;
 mod invariant;
 mod node;
 mod planner;
+mod statistics;
 
 pub(crate) use node::{
-    Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference,
+    Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference, SelectionPlan,
 };
 use planner::Planner;

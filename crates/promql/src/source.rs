@@ -48,6 +48,11 @@ pub trait SelectedSeries: Send + Sync {
     /// The labels of series `index` (below [`len`](Self::len)).
     fn labels(&self, index: usize) -> &Labels;
 
+    /// Whether there may be native histograms among the samples. Without them evaluation spares itself some reads.
+    fn may_have_histograms(&self) -> bool {
+        true
+    }
+
     /// Puts the samples of series `index` in `out`, which comes empty. Samples outside the selection's time range are
     /// allowed; they are ignored.
     ///

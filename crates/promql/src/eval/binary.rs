@@ -228,4 +228,13 @@ impl VectorOperator for VectorScalar<'_> {
     fn cost(&self) -> usize {
         self.inner.cost() + self.grid.count
     }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        // Of histograms, of which most operations with numbers make nothing.
+        self.inner.may_have_histograms() || self.inner.may_note()
+    }
 }

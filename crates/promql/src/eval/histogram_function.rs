@@ -1,7 +1,7 @@
 //! `histogram_quantile` and `histogram_fraction`, over classic and native histograms alike.
 //!
-//! A series with an `le` label is taken for a bucket: unlike in Prometheus, native histograms in it (which only a product
-//! of classic buckets and native histograms brings about) are not looked at.
+//! Floats are buckets, whose bounds are in `le`. A native histogram is one whatever its labels: `le` is a label like any
+//! other to it.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ impl<'e> HistogramFunction<'e> {
         let mut keys = KeyMap::default();
         let mut members: Vec<Member> = Vec::new();
         let mut ids: Vec<SeriesId> = Vec::new();
-        let mut add = |id: &SeriesId, without_le: bool| {
+        let mut add = |members: &mut Vec<Member>, id: &SeriesId, without_le: bool| {
             let pairs = || id.pairs().filter(move |(name, _)| !(without_le && *name == BUCKET_LABEL));
             let (number, new) = keys.number(|key| write_pairs(pairs(), key));
             if new {
@@ -75,19 +75,22 @@ impl<'e> HistogramFunction<'e> {
             }
             number
         };
-        let numbers: Vec<usize> =
-            inner.series().iter().map(|id| add(id, id.get(BUCKET_LABEL).is_some())).collect();
-        for (index, number) in numbers.into_iter().enumerate() {
-            let member = &mut members[number];
-            match inner.series()[index].get(BUCKET_LABEL) {
-                None => {
-                    member.native = Some(index);
-                    member.unreadable.push(index);
-                }
-                Some(text) => match classic::parse_bound(text) {
-                    Some(bound) => member.buckets.push((bound, index)),
-                    None => member.unreadable.push(index),
-                },
+        let natives = inner.may_have_histograms();
+        for (index, id) in inner.series().iter().enumerate() {
+            let Some(text) = id.get(BUCKET_LABEL) else {
+                let number = add(&mut members, id, false);
+                members[number].native = Some(index);
+                members[number].unreadable.push(index);
+                continue;
+            };
+            let number = add(&mut members, id, true);
+            match classic::parse_bound(text) {
+                Some(bound) => members[number].buckets.push((bound, index)),
+                None => members[number].unreadable.push(index),
+            }
+            if natives {
+                let number = add(&mut members, id, false);
+                members[number].native = Some(index);
             }
         }
         for member in &mut members {
@@ -237,6 +240,14 @@ impl VectorOperator for HistogramFunction<'_> {
     fn cost(&self) -> usize {
         let widest = self.members.first().map_or(1, |member| member.buckets.len().max(1));
         (self.inner.cost() + self.grid.count * 2) * widest
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        false
+    }
+
+    fn may_note(&self) -> bool {
+        true
     }
 }
 

@@ -151,6 +151,14 @@ impl VectorOperator for Map<'_> {
     fn cost(&self) -> usize {
         self.inner.cost() + self.grid.count
     }
+
+    fn may_have_histograms(&self) -> bool {
+        self.function == MapFunction::Identity && self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
+    }
 }
 
 /// Applies `function` to each float.
@@ -303,5 +311,13 @@ impl VectorOperator for Negate<'_> {
 
     fn cost(&self) -> usize {
         self.inner.cost() + self.steps
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
     }
 }

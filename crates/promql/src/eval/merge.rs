@@ -128,6 +128,14 @@ impl VectorOperator for Renamed<'_> {
         self.inner.cost()
     }
 
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
+    }
+
     fn is_stored(&self) -> bool {
         self.inner.is_stored()
     }
@@ -160,5 +168,13 @@ impl VectorOperator for Merged<'_> {
 
     fn cost(&self) -> usize {
         self.inner.cost()
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
     }
 }

@@ -27,6 +27,12 @@ pub(crate) trait VectorOperator: Send + Sync {
     /// Roughly what reading one series costs, in steps and samples looked at.
     fn cost(&self) -> usize;
 
+    /// Whether a column may have histograms.
+    fn may_have_histograms(&self) -> bool;
+
+    /// Whether reading a column may note something, or fail because of what is read.
+    fn may_note(&self) -> bool;
+
     /// Whether columns lie there already, so that reading one again costs nothing.
     fn is_stored(&self) -> bool {
         false
@@ -89,8 +95,36 @@ impl VectorOperator for Table {
         self.columns.first().map_or(1, |column| column.floats.len())
     }
 
+    fn may_have_histograms(&self) -> bool {
+        self.columns.iter().any(|column| !column.histograms.is_empty())
+    }
+
+    fn may_note(&self) -> bool {
+        false
+    }
+
     fn is_stored(&self) -> bool {
         true
+    }
+}
+
+impl Evaluation<'_> {
+    /// Reads series that the result does not need, for what there is to note of them: in Prometheus operands are
+    /// evaluated whole.
+    pub(super) fn read_for_notes(
+        &self,
+        operator: &dyn VectorOperator,
+        steps: usize,
+        unread: impl Iterator<Item = usize>,
+    ) -> Result<(), EvalError> {
+        if !operator.may_note() {
+            return Ok(());
+        }
+        let unread: Vec<usize> = unread.collect();
+        self.parallel(unread.len(), operator.cost(), |worker, at| {
+            with_column(operator, unread[at], steps, worker, |_, _| Ok(()))
+        })?;
+        Ok(())
     }
 }
 

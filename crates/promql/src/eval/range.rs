@@ -117,6 +117,20 @@ impl<'e> RangeInput<'e> {
         }
     }
 
+    fn may_have_histograms(&self) -> bool {
+        match self {
+            Self::Selected(selected) => selected.source.may_have_histograms(),
+            Self::Subquery { inner, .. } => inner.may_have_histograms(),
+        }
+    }
+
+    fn may_note(&self) -> bool {
+        match self {
+            Self::Selected(_) => false,
+            Self::Subquery { inner, .. } => inner.may_note(),
+        }
+    }
+
     /// The samples of a series, without staleness markers.
     pub(super) fn read(
         &self,
@@ -270,6 +284,22 @@ impl VectorOperator for RangeVector<'_> {
 
     fn cost(&self) -> usize {
         self.input.cost() + self.grid.count * 2
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        self.input.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        let of_floats = match self.function {
+            RangeFunction::Rate | RangeFunction::Increase => {
+                self.input.ids().iter().any(|id| counter::looks_unlike_a_counter(id.metric_name()))
+            }
+            // Parameters may be outside their range.
+            RangeFunction::QuantileOverTime | RangeFunction::DoubleExponentialSmoothing => true,
+            _ => false,
+        };
+        of_floats || self.input.may_note() || self.input.may_have_histograms()
     }
 }
 

@@ -136,4 +136,12 @@ impl VectorOperator for Repeated<'_> {
     fn cost(&self) -> usize {
         self.inner.cost() + self.steps
     }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
+    }
 }

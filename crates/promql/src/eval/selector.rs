@@ -8,24 +8,25 @@ use super::column::Column;
 use super::context::{Evaluation, Worker};
 use super::operator::VectorOperator;
 use super::series::SeriesId;
-use crate::plan::{Grid, Reference};
-use crate::{EvalError, SelectedSeries, SeriesSamples};
+use crate::plan::{Grid, Reference, SelectionPlan};
+use crate::{EvalError, SelectedSeries, SeriesSamples, histogram};
 
 /// The series of a selection, counted.
 pub(crate) struct Selected<'e> {
     pub(super) source: Box<dyn SelectedSeries + 'e>,
     pub(super) ids: Vec<SeriesId>,
+    without_buckets: bool,
 }
 
 impl<'e> Selected<'e> {
-    pub(super) fn new(evaluation: &Evaluation<'e>, selection: usize) -> Result<Self, EvalError> {
+    pub(super) fn new(evaluation: &Evaluation<'e>, plan: SelectionPlan) -> Result<Self, EvalError> {
         evaluation.check_cancelled()?;
-        let source = evaluation.source.select(&evaluation.selections[selection])?;
+        let source = evaluation.source.select(&evaluation.selections[plan.number])?;
         evaluation.count_series(source.len())?;
         let ids: Vec<SeriesId> =
             (0..source.len()).map(|index| SeriesId::new(source.labels(index).clone())).collect();
         evaluation.memory.hold(ids.len() * size_of::<SeriesId>())?;
-        Ok(Self { source, ids })
+        Ok(Self { source, ids, without_buckets: plan.without_buckets })
     }
 
     pub(super) fn read(
@@ -36,6 +37,9 @@ impl<'e> Selected<'e> {
     ) -> Result<(), EvalError> {
         self.source.read(index, samples)?;
         worker.evaluation.count_samples(samples.len())?;
+        if self.without_buckets {
+            samples.histograms = histogram::without_buckets(&samples.histograms);
+        }
         Ok(())
     }
 }
@@ -69,6 +73,14 @@ impl VectorOperator for InstantSelector<'_> {
 
     fn cost(&self) -> usize {
         self.grid.count * 2 + 16
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        !self.timestamps && self.selected.source.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        false
     }
 }
 

@@ -79,6 +79,14 @@ impl VectorOperator for Masked<'_> {
     fn cost(&self) -> usize {
         self.inner.cost() + self.steps
     }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
+    }
 }
 
 /// One vector after another.
@@ -107,6 +115,14 @@ impl VectorOperator for Chained<'_> {
 
     fn cost(&self) -> usize {
         self.first.cost().max(self.second.cost())
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        self.first.may_have_histograms() || self.second.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.first.may_note() || self.second.may_note()
     }
 }
 
@@ -162,6 +178,9 @@ impl<'e> Evaluation<'e> {
                 Some((index, signatures.find(|key| write_pairs(subset.pairs(id), key))?))
             })
             .collect();
+        let mut is_relevant = vec![false; by.series().len()];
+        relevant.iter().for_each(|(index, _)| is_relevant[*index] = true);
+        self.read_for_notes(&**by, steps, (0..is_relevant.len()).filter(|index| !is_relevant[*index]))?;
         let present = self.parallel(relevant.len(), by.cost(), |worker, at| {
             let (index, number) = relevant[at];
             with_column(&**by, index, steps, worker, |_, column| {
@@ -177,6 +196,10 @@ impl<'e> Evaluation<'e> {
         }
         let groups: HashMap<usize, Arc<Steps>> =
             groups.into_iter().map(|(number, steps)| (number, Arc::new(steps))).collect();
+        if !keep_unmatched {
+            let left_out = |index: &usize| !groups.contains_key(&numbers[*index]);
+            self.read_for_notes(&**of, steps, (0..numbers.len()).filter(left_out))?;
+        }
         let mut sources = Vec::with_capacity(numbers.len());
         let mut ids = Vec::with_capacity(numbers.len());
         for (index, number) in numbers.into_iter().enumerate() {

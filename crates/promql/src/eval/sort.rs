@@ -89,6 +89,14 @@ impl VectorOperator for Reordered<'_> {
     fn cost(&self) -> usize {
         self.inner.cost()
     }
+
+    fn may_have_histograms(&self) -> bool {
+        self.inner.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.inner.may_note()
+    }
 }
 
 /// Texts in the order that people expect: runs of digits compare as numbers.

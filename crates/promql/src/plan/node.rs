@@ -84,6 +84,15 @@ impl Reference {
     }
 }
 
+/// What a selector reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SelectionPlan {
+    /// Which of the plan's selections.
+    pub(crate) number: usize,
+    /// Whether only counts and sums are read of histograms.
+    pub(crate) without_buckets: bool,
+}
+
 /// Where the samples of a range come from.
 #[derive(Clone, Debug)]
 pub(crate) struct RangeSource {
@@ -96,7 +105,7 @@ pub(crate) struct RangeSource {
 
 #[derive(Clone, Debug)]
 pub(crate) enum RangeInputPlan {
-    Selection(usize),
+    Selection(SelectionPlan),
     Subquery(Arc<PlanNode>),
 }
 
@@ -127,7 +136,7 @@ pub(crate) enum PlanKind {
     StepInvariant(Arc<PlanNode>),
     // Vectors.
     Selector {
-        selection: usize,
+        selection: SelectionPlan,
         reference: Reference,
         lookback_ms: i64,
         /// The samples' timestamps instead of their values.
@@ -220,7 +229,7 @@ pub(crate) enum LabelFunction {
 pub(crate) struct InfoPlan {
     pub(crate) arg: Arc<PlanNode>,
     /// The info series.
-    pub(crate) selection: usize,
+    pub(crate) selection: SelectionPlan,
     pub(crate) lookback_ms: i64,
     /// The matchers of the second argument but for those of `__name__`.
     pub(crate) data_matchers: Vec<Matcher>,

@@ -8,8 +8,9 @@ use telemetry::{Labels, METRIC_NAME};
 use super::duration::{resolve_ms, resolve_positive_ms};
 use super::invariant::is_step_invariant;
 use super::node::{
-    Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference,
+    Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference, SelectionPlan,
 };
+use super::statistics::selector_without_buckets;
 use super::{EvalOptions, Window};
 use crate::ast::{
     Aggregate, AggregateOp, At, Binary, DurationExpr, Modifiers, Node, NodeKind, Span, StringLiteral,
@@ -36,6 +37,8 @@ pub(super) struct Planner<'a> {
     selections: Vec<Selection>,
     known_selections: HashMap<(String, [i64; 4]), usize>,
     known_nodes: HashMap<(String, Grid), Arc<PlanNode>>,
+    /// Where the selector begins that reads no buckets.
+    without_buckets: Option<u32>,
 }
 
 impl<'a> Planner<'a> {
@@ -47,6 +50,7 @@ impl<'a> Planner<'a> {
             selections: Vec::new(),
             known_selections: HashMap::new(),
             known_nodes: HashMap::new(),
+            without_buckets: None,
         }
     }
 
@@ -55,6 +59,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn root(&mut self, node: &Node, grid: Grid) -> Result<Arc<PlanNode>> {
+        self.without_buckets = selector_without_buckets(node);
         let node = node.unwrap_parens();
         if node.value_type() == ValueType::Matrix {
             let source = self.range_source(node, grid)?;
@@ -80,7 +85,10 @@ impl<'a> Planner<'a> {
         let node = node.unwrap_parens();
         let literal = matches!(node.kind, NodeKind::Number(_) | NodeKind::String(_));
         let length = (node.span.end - node.span.start) as usize;
-        let key = (!literal && length <= MAX_SHARED_TEXT_BYTES).then(|| (node.to_string(), grid));
+        let is_special =
+            self.without_buckets.is_some_and(|at| (node.span.start..node.span.end).contains(&at));
+        let key =
+            (!literal && !is_special && length <= MAX_SHARED_TEXT_BYTES).then(|| (node.to_string(), grid));
         if let Some(known) = key.as_ref().and_then(|key| self.known_nodes.get(key)) {
             return Ok(Arc::clone(known));
         }
@@ -100,7 +108,7 @@ impl<'a> Planner<'a> {
         match &node.kind {
             NodeKind::Number(number) => Ok(PlanKind::Number(number.value)),
             NodeKind::String(text) => Ok(PlanKind::Text(text.to_text())),
-            NodeKind::Vector(selector) => self.selector(selector, grid, false),
+            NodeKind::Vector(selector) => self.selector(selector, node.span, grid, false),
             NodeKind::Matrix(_) | NodeKind::Subquery(_) => {
                 Err(self.problem(node.span, "a range vector cannot stand here"))
             }
@@ -121,12 +129,23 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn selector(&mut self, selector: &VectorSelector, grid: Grid, timestamps: bool) -> Result<PlanKind> {
+    fn selector(
+        &mut self,
+        selector: &VectorSelector,
+        span: Span,
+        grid: Grid,
+        timestamps: bool,
+    ) -> Result<PlanKind> {
         let reference = self.reference(&selector.modifiers)?;
         let lookback_ms = self.options.lookback_ms;
         // A sample that is exactly the look-back old does not count any more.
-        let selection = self.select(&selector.matchers, grid, reference, lookback_ms, 0);
+        let number = self.select(&selector.matchers, grid, reference, lookback_ms, 0);
+        let selection = self.selection(number, span);
         Ok(PlanKind::Selector { selection, reference, lookback_ms, timestamps })
+    }
+
+    fn selection(&self, number: usize, selector: Span) -> SelectionPlan {
+        SelectionPlan { number, without_buckets: self.without_buckets == Some(selector.start) }
     }
 
     /// The number of the selection of what lies up to `window_ms` before the reference times of `grid`.
@@ -186,8 +205,8 @@ impl<'a> Planner<'a> {
             NodeKind::Matrix(matrix) => {
                 let range_ms = self.duration_ms(&matrix.range, true)?;
                 let reference = self.reference(&matrix.selector.modifiers)?;
-                let selection = self.select(&matrix.selector.matchers, grid, reference, range_ms, range_ms);
-                let input = RangeInputPlan::Selection(selection);
+                let number = self.select(&matrix.selector.matchers, grid, reference, range_ms, range_ms);
+                let input = RangeInputPlan::Selection(self.selection(number, node.span));
                 Ok(RangeSource { input, range_ms, reference, position: node.span.start })
             }
             NodeKind::Subquery(subquery) => self.subquery(subquery, node.span, grid),
@@ -372,7 +391,7 @@ impl<'a> Planner<'a> {
         if function == MapFunction::Timestamp
             && let NodeKind::Vector(selector) = &first.unwrap_parens().kind
         {
-            let kind = self.selector(selector, grid, true)?;
+            let kind = self.selector(selector, first.unwrap_parens().span, grid, true)?;
             let arg = Arc::new(PlanNode { kind, grid, position: first.span.start });
             return Ok(PlanKind::Map { function: MapFunction::Identity, arg, params: Vec::new() });
         }
@@ -399,7 +418,8 @@ impl<'a> Planner<'a> {
         selected.extend(data_matchers.iter().cloned());
         let lookback_ms = self.options.lookback_ms;
         let reference = Reference { at_ms: None, offset_ms: 0 };
-        let selection = self.select(&selected, grid, reference, lookback_ms, 0);
+        let number = self.select(&selected, grid, reference, lookback_ms, 0);
+        let selection = SelectionPlan { number, without_buckets: false };
         Ok(PlanKind::Info(InfoPlan { arg, selection, lookback_ms, data_matchers, name_matchers }))
     }
 }

@@ -207,12 +207,13 @@ impl Answer {
                 if let Some((key, point)) = b.iter().find(|(key, _)| !a.contains_key(key)) {
                     return Err(format!("{key:?}: ours nothing, theirs {point:?}"));
                 }
-                // Series that find no partner are not read here, so that nothing can be noted of them.
                 // The server leaves notes out when they are many.
-                let omitted = y.iter().any(|note| note.ends_with("annotations omitted"));
+                let omitted = |note: &String| note.ends_with("annotations omitted");
+                let all_there = y.iter().all(|note| x.contains(note) || omitted(note));
                 // It keeps one problem a step of those that a binary operation meets.
                 let kept = |note: &&String| !note.contains("encountered for binary operator");
-                if omitted || x.iter().filter(kept).all(|note| y.contains(note)) {
+                let none_more = x.iter().filter(kept).all(|note| y.contains(note));
+                if all_there && (none_more || y.iter().any(omitted)) {
                     Ok(())
                 } else {
                     Err(format!("notes: ours {x:?}, theirs {y:?}"))

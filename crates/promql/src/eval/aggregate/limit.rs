@@ -64,10 +64,11 @@ impl<'e> Evaluation<'e> {
         inner: &Operator<'e>,
         groups: &Groups,
     ) -> Result<Operator<'e>, EvalError> {
+        let steps = aggregation.grid.count;
         let Some(limits) = rank::limits(aggregation, inner.series().len())? else {
+            self.read_for_notes(&**inner, steps, 0..inner.series().len())?;
             return self.table_of(inner, []);
         };
-        let steps = aggregation.grid.count;
         let make = || First { taken: vec![0; steps], limits: &limits, columns: BTreeMap::new() };
         let chosen = self.fold_groups(inner, groups, steps, make, |first: First<'_>, _| {
             self.memory.hold(first.memory_bytes())?;
@@ -84,7 +85,9 @@ impl<'e> Evaluation<'e> {
         inner: &Operator<'e>,
     ) -> Result<Operator<'e>, EvalError> {
         let ratios = aggregation.distinct_params();
+        let steps = aggregation.grid.count;
         if ratios.iter().all(|ratio| *ratio == 0.0) {
+            self.read_for_notes(&**inner, steps, 0..inner.series().len())?;
             return self.table_of(inner, []);
         }
         if ratios.iter().any(|ratio| ratio.is_nan()) {
@@ -97,17 +100,21 @@ impl<'e> Evaluation<'e> {
                 self.note(Note::InvalidRatio { ratio, capped }, aggregation.param_position);
             }
         }
-        let steps = aggregation.grid.count;
+        let may_note = inner.may_note();
         let rows = self.parallel(inner.series().len(), inner.cost(), |worker, index| {
             let place = hash_place(&inner.series()[index].to_labels());
             let chosen = |step: usize| {
                 let ratio = aggregation.param_at(step).clamp(-1.0, 1.0);
                 ratio != 0.0 && if ratio > 0.0 { place < ratio } else { place >= 1.0 + ratio }
             };
-            if !(0..steps).any(chosen) {
+            let is_chosen = (0..steps).any(chosen);
+            if !is_chosen && !may_note {
                 return Ok(None);
             }
             with_column(&**inner, index, steps, worker, |_, column| {
+                if !is_chosen {
+                    return Ok(None);
+                }
                 let mut own = Column::absent(steps);
                 for step in (0..steps).filter(|step| chosen(*step)) {
                     if let Some(point) = column.get(step) {

@@ -144,10 +144,11 @@ impl<'e> Evaluation<'e> {
         inner: &Operator<'e>,
         groups: &Groups,
     ) -> Result<Operator<'e>, EvalError> {
+        let steps = aggregation.grid.count;
         let Some(limits) = limits(aggregation, inner.series().len())? else {
+            self.read_for_notes(&**inner, steps, 0..inner.series().len())?;
             return self.table_of(inner, []);
         };
-        let steps = aggregation.grid.count;
         let top = aggregation.op == AggregateOp::Topk;
         let make = || Ranking {
             heaps: vec![BinaryHeap::new(); steps],

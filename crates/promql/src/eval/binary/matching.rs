@@ -84,6 +84,11 @@ pub(crate) fn matched<'e>(
         }
         group_of.push(number);
     }
+    let steps = operation.grid.count;
+    let alone = |index: &usize| group_of[*index].is_none();
+    evaluation.read_for_notes(&*many, steps, (0..group_of.len()).filter(alone))?;
+    let without_many = groups.iter().filter(|group| group.many.is_empty());
+    evaluation.read_for_notes(&*one, steps, without_many.flat_map(|group| group.one.iter().copied()))?;
     let mut results = Results {
         evaluation,
         operation: &operation,
@@ -379,5 +384,13 @@ impl VectorOperator for Matched<'_> {
 
     fn cost(&self) -> usize {
         self.many.cost() + self.one.cost() + self.operation.grid.count
+    }
+
+    fn may_have_histograms(&self) -> bool {
+        self.many.may_have_histograms() || self.one.may_have_histograms()
+    }
+
+    fn may_note(&self) -> bool {
+        self.may_have_histograms() || self.many.may_note() || self.one.may_note()
     }
 }

@@ -12,6 +12,10 @@ use crate::eval::notes::Note;
 /// Endings of names that counters have.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
+pub(super) fn looks_unlike_a_counter(metric: &str) -> bool {
+    !metric.is_empty() && !COUNTER_SUFFIXES.iter().any(|suffix| metric.ends_with(suffix))
+}
+
 /// So many resets are added up anew for each window.
 const FEW_RESETS: usize = 16;
 
@@ -40,8 +44,7 @@ impl Call<'_> {
             self.extrapolated(out);
         }
         if self.is_counter()
-            && !self.metric.is_empty()
-            && !COUNTER_SUFFIXES.iter().any(|suffix| self.metric.ends_with(suffix))
+            && looks_unlike_a_counter(self.metric)
             && out.floats.iter().any(|value| !is_absent(*value))
         {
             self.note(Note::PossibleNonCounter { metric: self.metric });
