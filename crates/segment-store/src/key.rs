@@ -1,10 +1,12 @@
-//! Names of objects: `fresh/{shard}/{time}-{unique}`, and the order that they give segments.
+//! Names of objects: `fresh/{shard}/{time}-{unique}`, and the order that they give segments; and the ids of what compaction
+//! writes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Digits of the time in a key: milliseconds since the Unix epoch until the year 5138.
 const TIME_DIGITS: usize = 14;
@@ -93,18 +95,95 @@ impl FromStr for SegmentKey {
     }
 }
 
+impl Serialize for SegmentKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SegmentKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Reads a key; leading zeros, signs and upper case are sorted out by the caller, who prints it again.
 fn parse(text: &str) -> Option<SegmentKey> {
     let (shard, name) = text.strip_prefix("fresh/")?.split_once('/')?;
+    let (time_ms, unique) = parse_name(name)?;
+    Some(SegmentKey { shard: ShardId(shard.parse().ok()?), time_ms, unique })
+}
+
+fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (time, unique) = name.split_once('-')?;
     if time.len() != TIME_DIGITS || unique.len() != UNIQUE_DIGITS {
         return None;
     }
-    Some(SegmentKey {
-        shard: ShardId(shard.parse().ok()?),
-        time_ms: time.parse().ok()?,
-        unique: u64::from_str_radix(unique, 16).ok()?,
-    })
+    Some((time.parse().ok()?, u64::from_str_radix(unique, 16).ok()?))
+}
+
+/// What tells an object that compaction wrote from its neighbours: the last part of its key, `{time}-{unique}`. Its time says
+/// when it was begun, by the clock of its writer, and decides nothing but when a look is worth while.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    time_ms: u64,
+    unique: u64,
+}
+
+impl ObjectId {
+    /// The id of these parts; times outside of what it can hold become the nearest that it can.
+    #[must_use]
+    pub fn new(time_ms: i64, unique: u64) -> Self {
+        Self { time_ms: clamp_time(time_ms), unique }
+    }
+
+    /// When its writer named it, in milliseconds since the Unix epoch by the writer's clock (which may be wrong).
+    #[must_use]
+    pub fn time_ms(&self) -> i64 {
+        self.time_ms as i64
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:014}-{:016x}", self.time_ms, self.unique)
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Text that is not the id of an object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of an object (TIME-UNIQUE): {0:?}")]
+pub struct ObjectIdError(String);
+
+impl FromStr for ObjectId {
+    type Err = ObjectIdError;
+
+    fn from_str(text: &str) -> Result<Self, ObjectIdError> {
+        parse_name(text)
+            .map(|(time_ms, unique)| Self { time_ms, unique })
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| ObjectIdError(text.to_owned()))
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 fn clamp_time(time_ms: i64) -> u64 {
@@ -172,7 +251,7 @@ mod tests {
     #[test]
     fn the_manifest_sorts_after_every_segment() {
         let last = SegmentKey { shard: ShardId(7), time_ms: MAX_TIME_MS, unique: u64::MAX };
-        assert!(last.to_string() < crate::manifest::ShardManifest::key(ShardId(7)));
+        assert!(last.to_string() < crate::ShardManifest::key(ShardId(7)));
         assert!(last.to_string().starts_with(&ShardId(7).fresh_prefix()));
     }
 }

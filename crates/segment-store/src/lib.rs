@@ -7,7 +7,7 @@
 //! | [`commit`] | group commit: many requests, one object, acked when it is durable |
 //! | [`tail`] | what a flush tells the tail, so that data is visible before it is durable |
 //! | [`snapshot`] | what is in the bucket, read in the one order that is right |
-//! | [`manifest`] | what compaction has absorbed |
+//! | [`manifest`] | what compaction has made of what, and what was committed |
 //! | [`clock`], [`seed`] | time and randomness, injected |
 //! | [`limits`] | every bound that is not a setting |
 //!
@@ -39,11 +39,15 @@ pub use commit::{
     CommitError, GroupCommit, GroupCommitParts, GroupCommitSettings, GroupCommitStats, PUT_LATENCY_BOUNDS_MS,
     WorkOn,
 };
-pub use key::{KeyMaker, SegmentKey, SegmentKeyError, ShardId};
-pub use manifest::{ShardManifest, TenantManifest};
+pub use key::{KeyMaker, ObjectId, ObjectIdError, SegmentKey, SegmentKeyError, ShardId};
+pub use manifest::{
+    Hour, HourUsage, Ledger, Level, ManifestError, Merged, Quarantined, Resolution, Retired, SegmentEntry,
+    ShardManifest, TenantManifest, TimeWindow,
+};
 pub use seed::Seed;
 pub use snapshot::{
-    FreshObject, FreshPage, FreshPartitions, ReadError, Snapshot, list_fresh, list_fresh_page,
-    read_fresh_footer, read_fresh_partition, read_fresh_partitions, read_in_snapshot,
+    FreshObject, FreshPage, FreshPartitions, ReadError, Snapshot, list_fresh, list_fresh_page, read_footer,
+    read_fresh_footer, read_fresh_partition, read_fresh_partitions, read_in_snapshot, read_manifest,
+    read_partition, read_shard_manifest, read_tenant_manifest,
 };
 pub use tail::{FlushOutcome, NoTail, TailOffer, TailSink};

@@ -25,5 +25,11 @@ pub const MAX_FRESH_OBJECTS: usize = 1_000_000;
 /// Snapshots taken for one read before it gives up, when listed objects keep vanishing.
 pub const MAX_SNAPSHOTS: usize = 4;
 
-/// The largest manifest that is read, in bytes.
+/// The largest manifest that is read or written, in bytes, before and after decompression. A million absorbed objects fit.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+
+/// What a manifest may unpack to for each byte of it: hours of a ledger are much alike, but not more than that.
+pub const MANIFEST_BYTES_PER_BYTE: u64 = 256;
+
+/// What any manifest may unpack to, in bytes: a small one is harmless.
+pub const MAX_SMALL_MANIFEST_BYTES: u64 = 1 << 20;

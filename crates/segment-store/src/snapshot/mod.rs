@@ -1,9 +1,9 @@
 //! What is in the bucket, in the one order of reading in which nothing acked is missed and nothing counts twice:
-//! the listing of fresh segments first, then the shard's manifest, then the tenant's; then what a manifest has absorbed
-//! is taken off the listing.
+//! the listing of fresh segments first, then the shard's manifest, then the tenant's; then what the shard's manifest has
+//! absorbed is taken off the listing, and what the tenant's has absorbed off the merged objects.
 //!
-//! Why that order: data moves from the listing into manifests, never back. Whoever looks at the listing first may see data in
-//! both places (and takes it off), but never in neither.
+//! Why that order: data moves from the listing to merged objects to tenant segments, never back. Whoever looks in that order may
+//! see data in two places (and takes it off), but never in neither.
 //!
 //! A listed object may be deleted before it is read, when it was absorbed and its grace has passed: [`read_in_snapshot`]
 //! then starts over with a new snapshot.
@@ -13,12 +13,15 @@ use std::sync::Arc;
 use storage_format::FormatError;
 use telemetry::TenantId;
 
-use crate::limits::{LIST_PAGE_KEYS, MAX_FRESH_OBJECTS, MAX_MANIFEST_BYTES, MAX_SNAPSHOTS};
+use crate::limits::{LIST_PAGE_KEYS, MAX_FRESH_OBJECTS, MAX_SNAPSHOTS};
 use crate::manifest::ManifestError;
-use crate::{Bucket, BucketError, SegmentKey, ShardId, ShardManifest, TenantManifest};
+use crate::{Bucket, BucketError, Etag, Merged, SegmentKey, ShardId, ShardManifest, TenantManifest};
 
 mod fresh;
-pub use fresh::{FreshPartitions, read_fresh_footer, read_fresh_partition, read_fresh_partitions};
+pub use fresh::{
+    FreshPartitions, read_footer, read_fresh_footer, read_fresh_partition, read_fresh_partitions,
+    read_partition,
+};
 
 /// A fresh segment in a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +36,8 @@ pub struct FreshObject {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// A listed object is not there any more: take a new snapshot.
-    #[error("segment {0} was deleted after it was listed")]
-    Gone(SegmentKey),
+    #[error("segment {0} was deleted after it was named")]
+    Gone(String),
     /// The bucket did not answer, or not with the object.
     #[error("the object store could not be read")]
     Bucket(#[source] Arc<BucketError>),
@@ -42,7 +45,7 @@ pub enum ReadError {
     #[error("segment {key} cannot be read")]
     Segment {
         /// Which one.
-        key: SegmentKey,
+        key: String,
         /// What is wrong with it.
         source: FormatError,
     },
@@ -140,11 +143,13 @@ pub async fn list_fresh(
 /// Everything that one tenant's query has to look at.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Fresh segments that no manifest has absorbed, in segment order. Which tenants they hold, their footers say.
+    /// Fresh segments that the shard's manifest has not absorbed, in segment order. Which tenants they hold, their footers say.
     pub fresh: Vec<FreshObject>,
+    /// Merged objects that the tenant's manifest has not absorbed. Which tenants they hold, their footers say.
+    pub merged: Vec<Merged>,
     /// The shard's manifest.
     pub shard: ShardManifest,
-    /// The tenant's manifest.
+    /// The tenant's manifest, with the tenant's segments.
     pub tenant: TenantManifest,
 }
 
@@ -155,31 +160,54 @@ impl Snapshot {
     /// Those of [`list_fresh`], and [`ReadError::Manifest`].
     pub async fn take(bucket: &dyn Bucket, shard: ShardId, tenant: &TenantId) -> Result<Self, ReadError> {
         let mut fresh = list_fresh(bucket, shard, None).await?;
-        let shard_manifest = read_manifest(bucket, ShardManifest::key(shard), ShardManifest::decode)
-            .await?
-            .unwrap_or_default();
-        let tenant_manifest = read_manifest(bucket, TenantManifest::key(tenant), TenantManifest::decode)
-            .await?
-            .unwrap_or_default();
-        fresh
-            .retain(|object| !shard_manifest.absorbed(&object.key) && !tenant_manifest.absorbed(&object.key));
-        Ok(Self { fresh, shard: shard_manifest, tenant: tenant_manifest })
+        let shard_manifest = read_shard_manifest(bucket, shard).await?;
+        let tenant_manifest = read_tenant_manifest(bucket, tenant).await?;
+        fresh.retain(|object| !shard_manifest.has_absorbed(&object.key));
+        let merged = shard_manifest.merged.iter();
+        let merged = merged.filter(|merged| !tenant_manifest.has_absorbed(&merged.id)).cloned().collect();
+        Ok(Self { fresh, merged, shard: shard_manifest, tenant: tenant_manifest })
     }
 }
 
-/// Reads a manifest; `None` where there is none.
-async fn read_manifest<M>(
+/// Reads the manifest of `shard`; without one, nothing was ever compacted.
+///
+/// # Errors
+/// [`ReadError::Bucket`] and [`ReadError::Manifest`].
+pub async fn read_shard_manifest(bucket: &dyn Bucket, shard: ShardId) -> Result<ShardManifest, ReadError> {
+    let read = read_manifest(bucket, &ShardManifest::key(shard), None, ShardManifest::decode).await?;
+    Ok(read.map(|(manifest, _)| manifest).unwrap_or_default())
+}
+
+/// Reads the manifest of `tenant`; without one, nothing of the tenant is in segments of its own.
+///
+/// # Errors
+/// [`ReadError::Bucket`] and [`ReadError::Manifest`].
+pub async fn read_tenant_manifest(
     bucket: &dyn Bucket,
-    key: String,
-    decode: impl FnOnce(&bytes::Bytes) -> Result<M, ManifestError>,
-) -> Result<Option<M>, ReadError> {
-    let object = match bucket.get_if_changed(&key, None).await {
-        Ok(Some(object)) if object.len <= MAX_MANIFEST_BYTES => object,
-        Ok(Some(_)) => return Err(ReadError::Manifest { key, source: ManifestError }),
+    tenant: &TenantId,
+) -> Result<TenantManifest, ReadError> {
+    let read = read_manifest(bucket, &TenantManifest::key(tenant), None, TenantManifest::decode).await?;
+    Ok(read.map(|(manifest, _)| manifest).unwrap_or_default())
+}
+
+/// Reads a manifest unless its etag is `known`; `None` where there is none or it is the known one.
+///
+/// # Errors
+/// [`ReadError::Bucket`] and [`ReadError::Manifest`].
+pub async fn read_manifest<M>(
+    bucket: &dyn Bucket,
+    key: &str,
+    known: Option<&Etag>,
+    decode: impl FnOnce(&[u8]) -> Result<M, ManifestError>,
+) -> Result<Option<(M, Etag)>, ReadError> {
+    let object = match bucket.get_if_changed(key, known).await {
+        Ok(Some(object)) => object,
         Ok(None) | Err(BucketError::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    decode(&object.body).map(Some).map_err(|source| ReadError::Manifest { key, source })
+    let manifest =
+        decode(&object.body).map_err(|source| ReadError::Manifest { key: key.to_owned(), source })?;
+    Ok(Some((manifest, object.etag)))
 }
 
 /// Does `read` on a snapshot, and again on a new one when an object of it has gone meanwhile; at most [`MAX_SNAPSHOTS`] times.

@@ -6,7 +6,7 @@ use telemetry::MetricBatch;
 
 use super::*;
 use crate::testing::{MemoryBucket, float_rows, floats_of, tenant};
-use crate::{Counted, GetRange, PutCondition};
+use crate::{Counted, GetRange, ObjectId, PutCondition};
 
 const SHARD: ShardId = ShardId(3);
 
@@ -78,7 +78,10 @@ async fn a_damaged_part_is_damage_of_its_tenant_alone() {
     let parts = read_fresh_partitions(&bucket, &object).await.unwrap();
     let [(a, of_a), (b, of_b)] = &parts[..] else { panic!("{parts:?}") };
     assert_eq!((a.as_str(), b.as_str()), ("a", "b"));
-    assert!(matches!(of_a, Err(ReadError::Segment { key, .. }) if *key == object.key), "{of_a:?}");
+    assert!(
+        matches!(of_a, Err(ReadError::Segment { key, .. }) if *key == object.key.to_string()),
+        "{of_a:?}"
+    );
     assert_eq!(floats_of(of_b.as_ref().unwrap()), [("of_b".to_owned(), 5, 77.0)]);
 }
 
@@ -113,9 +116,26 @@ async fn a_snapshot_lists_before_it_reads_manifests() {
     assert_eq!(snapshot.fresh, [object]);
     assert_eq!(bucket.counts().requests, [0, 2, 0, 1, 0]);
 
+    // What manifests have absorbed is taken off.
+    let (in_tenant, in_shard) = (ObjectId::new(6, 1), ObjectId::new(6, 2));
+    let merged =
+        |id| Merged { id, len: 1, tier: 1, first: object.key, last: object.key, samples: 1, tenants: 1 };
+    let shard = ShardManifest {
+        merged: vec![merged(in_tenant), merged(in_shard)],
+        absorbed: [(object.key, 1)].into(),
+        ..ShardManifest::default()
+    };
+    let of_a = TenantManifest { absorbed: [in_tenant].into(), ..TenantManifest::default() };
+    put(&*memory, &ShardManifest::key(SHARD), shard.encode().unwrap()).await;
+    put(&*memory, &TenantManifest::key(&tenant("a")), of_a.encode().unwrap()).await;
+    let snapshot = Snapshot::take(&bucket, SHARD, &tenant("a")).await.unwrap();
+    assert_eq!((snapshot.fresh, snapshot.merged), (vec![], vec![merged(in_shard)]));
+    let of_other = Snapshot::take(&bucket, SHARD, &tenant("b")).await.unwrap();
+    assert_eq!(of_other.merged.len(), 2);
+
     // A manifest that this version cannot read is never taken for an empty one.
     let key = ShardManifest::key(SHARD);
-    put(&*memory, &key, "from the future").await;
+    memory.put(&key, "from the future".into(), PutCondition::Always, None).await.unwrap();
     let error = Snapshot::take(&bucket, SHARD, &tenant("a")).await.unwrap_err();
     assert!(error.to_string().contains(&key) && !error.is_retryable(), "{error}");
 }
@@ -141,8 +161,8 @@ async fn who_meets_a_deleted_object_starts_over_but_not_for_ever() {
     let reads = AtomicUsize::new(0);
     let never = read_in_snapshot(&bucket, SHARD, &a, async |_| {
         reads.fetch_add(1, Ordering::Relaxed);
-        Err::<(), _>(ReadError::Gone(first.key))
+        Err::<(), _>(ReadError::Gone(first.key.to_string()))
     });
-    assert!(matches!(never.await, Err(ReadError::Gone(key)) if key == first.key));
+    assert!(matches!(never.await, Err(ReadError::Gone(key)) if key == first.key.to_string()));
     assert_eq!(reads.load(Ordering::Relaxed), MAX_SNAPSHOTS);
 }
