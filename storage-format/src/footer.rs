@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use telemetry::{BatchCounts, TenantId};
+use telemetry::{BatchCounts, MetricBatch, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cursor::{Reader, put_signed, put_text, put_varint};
@@ -62,6 +62,24 @@ impl PartitionEntry {
     #[must_use]
     pub fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
         self.min_time_ms <= end_ms && self.max_time_ms >= start_ms
+    }
+
+    /// Checks that `bytes` are this partition's, and that it is one of metrics.
+    pub(crate) fn check_metrics(&self, bytes: &[u8]) -> Result<(), FormatError> {
+        if self.signal != Signal::Metrics {
+            return Err(FormatError::Corrupt { what: "partition", why: "it does not hold metrics" });
+        }
+        self.check(bytes)
+    }
+
+    /// Checks that the columns of `batch`, with so many series, are what the footer says.
+    pub(crate) fn check_content(&self, series: usize, batch: &MetricBatch) -> Result<(), FormatError> {
+        let counts = BatchCounts { series: series as u64, ..batch.counts() };
+        let range = batch.time_range_ms().unwrap_or((i64::MAX, i64::MIN));
+        if counts != self.counts || range != (self.min_time_ms, self.max_time_ms) {
+            return Err(FormatError::Corrupt { what: "partition", why: "not what the footer says" });
+        }
+        Ok(())
     }
 
     /// Checks that `bytes` are this partition's.

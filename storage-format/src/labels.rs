@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-pub(crate) use read::{Dictionary, RowReader, read_labels};
+pub(crate) use read::{Dictionary, LabelTable, RowReader, read_labels};
 pub(crate) use write::LabelWriter;
 
 const WHAT: &str = "label table";
@@ -17,6 +17,11 @@ const SERIES_BYTES: usize = 96;
 const ENTRY_BYTES: usize = 64;
 /// What a decoder holds for each shape and for each name of a shape, in bytes.
 const SHAPE_BYTES: usize = 24;
+
+/// An error of the label table.
+pub(crate) fn corrupt_labels(why: &'static str) -> crate::FormatError {
+    crate::FormatError::Corrupt { what: WHAT, why }
+}
 
 #[cfg(test)]
 mod tests;

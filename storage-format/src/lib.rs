@@ -11,6 +11,7 @@
 //! | `times`, `values`, `decimal` | timestamps once a scrape, values as integers that behave alike |
 //! | `histograms`, `extras` | native histograms, exemplars, metadata |
 //! | `ints`, `frame`, `cursor` | columns of numbers, compressed bytes, what all of it is made of |
+//! | `merge` | many partitions of a tenant into one |
 //! | [`tenant`] | writer, index, postings and range reader of tenant segments |
 //! | `inspect` | what is in a segment, for people, and whether it is sound |
 //!
@@ -30,6 +31,7 @@ mod inspect;
 mod ints;
 mod labels;
 pub mod limits;
+mod merge;
 mod partition;
 mod section;
 pub mod tenant;
@@ -39,8 +41,9 @@ mod values;
 
 pub use error::{EncodeError, FormatError};
 pub use footer::{Footer, FooterParse, Parsed, PartitionEntry, Signal};
-pub use fresh::{FreshPartition, decode_metrics_partition, encode_fresh};
+pub use fresh::{CopyError, FreshPartition, FreshSegmentWriter, decode_metrics_partition, encode_fresh};
 pub use inspect::{ColumnBytes, PartitionDescription, SegmentDescription, inspect};
+pub use merge::{MergeCounts, PartitionMerger};
 pub use section::Section;
 pub use tenant::{MetricsIndex, TenantFooter, TenantFooterParse, TenantSegmentWriter};
 pub use trailer::{SegmentKind, VERSION};

@@ -15,6 +15,8 @@ use crate::values::{put_values, read_values};
 
 const WHAT: &str = "partition";
 
+const EMPTY_SERIES: &str = "a series without samples and exemplars";
+
 /// Writes the partition that holds `batch` to an empty `block`.
 pub(crate) fn encode(batch: &MetricBatch, block: &mut BlockWriter) -> Result<(), EncodeError> {
     check(batch)?;
@@ -91,6 +93,12 @@ fn check(batch: &MetricBatch) -> Result<(), EncodeError> {
 
 /// Checks the invariants that no column holds by itself.
 fn has_invariants(batch: &MetricBatch) -> Result<(), &'static str> {
+    if batch.histograms.is_empty() && batch.exemplars.is_empty() {
+        // The usual case: then only float samples can keep a series from being empty.
+        let mut before = 0;
+        let all = batch.float_ends.iter().all(|end| std::mem::replace(&mut before, *end) < *end);
+        return if all { Ok(()) } else { Err(EMPTY_SERIES) };
+    }
     let mut histograms = batch.histograms.iter().peekable();
     let mut exemplars = batch.exemplars.iter().peekable();
     let mut start = 0;
@@ -108,14 +116,26 @@ fn has_invariants(batch: &MetricBatch) -> Result<(), &'static str> {
             some = true;
         }
         if !some {
-            return Err("a series without samples and exemplars");
+            return Err(EMPTY_SERIES);
         }
     }
     Ok(())
 }
 
-/// Reads a partition, whose checksum has been checked, which says nothing about who made it; and says how many bytes each kind of column takes.
+/// Reads a partition, whose checksum has been checked, which says nothing about who made it; and says how many bytes each
+/// kind of column takes.
 pub(crate) fn decode_measured(bytes: &[u8]) -> Result<(MetricBatch, ColumnBytes), FormatError> {
+    let (series, mut batch, columns) = decode_with(bytes, read_labels)?;
+    batch.series = series;
+    Ok((batch, columns))
+}
+
+/// As [`decode_measured`], with the label table read by `read_series`, which is told how many rows it has. The batch's own
+/// list of series stays empty.
+pub(crate) fn decode_with<S: Default>(
+    bytes: &[u8],
+    read_series: impl FnOnce(&mut Reader<'_>, usize, &mut Budget) -> Result<S, FormatError>,
+) -> Result<(S, MetricBatch, ColumnBytes), FormatError> {
     let mut budget = Budget::of(bytes.len());
     let mut reader = Reader::new(bytes, WHAT);
     let [series, values, histograms, exemplars, metadata] =
@@ -129,8 +149,9 @@ pub(crate) fn decode_measured(bytes: &[u8]) -> Result<(MetricBatch, ColumnBytes)
     };
     measure(&mut columns, "counts", &reader);
     let mut batch = MetricBatch::default();
+    let mut read = S::default();
     if series > 0 {
-        batch.series = read_labels(&mut reader, series, &mut budget)?;
+        read = read_series(&mut reader, series, &mut budget)?;
         measure(&mut columns, "labels", &reader);
     }
     if values > 0 {
@@ -161,5 +182,5 @@ pub(crate) fn decode_measured(bytes: &[u8]) -> Result<(MetricBatch, ColumnBytes)
     columns.add("padding", reader.remaining() as u64);
     finish_block(reader)?;
     has_invariants(&batch).map_err(|why| FormatError::Corrupt { what: WHAT, why })?;
-    Ok((batch, columns))
+    Ok((read, batch, columns))
 }

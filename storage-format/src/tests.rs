@@ -2,6 +2,7 @@
 
 mod golden;
 mod hostile;
+mod merging;
 mod round_trip;
 mod strategies;
 

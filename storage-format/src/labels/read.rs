@@ -5,15 +5,11 @@ use std::sync::Arc;
 use telemetry::labels::push_canonical_pair;
 use telemetry::{Labels, Series};
 
-use super::{ENTRY_BYTES, SERIES_BYTES, SHAPE_BYTES, WHAT};
+use super::{ENTRY_BYTES, SERIES_BYTES, SHAPE_BYTES, WHAT, corrupt_labels as corrupt};
 use crate::cursor::{Budget, Reader};
 use crate::error::FormatError;
 use crate::frame::read_frame;
 use crate::ids::IdReader;
-
-fn corrupt(why: &'static str) -> FormatError {
-    FormatError::Corrupt { what: WHAT, why }
-}
 
 /// The values of one label name, by id.
 #[derive(Clone, Debug)]
@@ -137,6 +133,11 @@ impl<'a> RowReader<'a> {
         self.columns.iter().try_for_each(IdReader::finish)
     }
 
+    /// The names of each shape, as numbers.
+    pub(crate) fn shapes(&self) -> &[Vec<u32>] {
+        &self.shapes
+    }
+
     pub(crate) fn into_shapes(self) -> Vec<Vec<u32>> {
         self.shapes
     }
@@ -197,6 +198,26 @@ fn read_shapes(
     Ok(shapes)
 }
 
+/// A whole table: rows, and the dictionaries that they refer to.
+pub(crate) struct LabelTable<'a> {
+    pub(crate) rows: RowReader<'a>,
+    pub(crate) dictionaries: Vec<Dictionary>,
+}
+
+impl<'a> LabelTable<'a> {
+    /// Reads the table of `rows` label sets from the bytes of its frame.
+    pub(crate) fn read(raw: &'a [u8], rows: usize, budget: &mut Budget) -> Result<Self, FormatError> {
+        let mut table = Reader::new(raw, WHAT);
+        let rows = RowReader::new(&mut table, rows, budget)?;
+        let mut dictionaries = Vec::with_capacity(rows.names.len());
+        for (name, count) in rows.names.iter().zip(&rows.distinct) {
+            dictionaries.push(Dictionary::read(&mut table, name, *count, budget)?);
+        }
+        table.finish()?;
+        Ok(Self { rows, dictionaries })
+    }
+}
+
 /// Reads a whole table of `rows` label sets.
 pub(crate) fn read_labels(
     reader: &mut Reader<'_>,
@@ -204,25 +225,18 @@ pub(crate) fn read_labels(
     budget: &mut Budget,
 ) -> Result<Vec<Arc<Series>>, FormatError> {
     let raw = read_frame(reader, WHAT, budget)?;
-    let mut table = Reader::new(&raw, WHAT);
-    let mut row_reader = RowReader::new(&mut table, rows, budget)?;
-    let mut dictionaries = Vec::with_capacity(row_reader.names.len());
-    for (name, count) in row_reader.names.iter().zip(&row_reader.distinct) {
-        dictionaries.push(Dictionary::read(&mut table, name, *count, budget)?);
-    }
-    table.finish()?;
-
+    let mut table = LabelTable::read(&raw, rows, budget)?;
     let mut series: Vec<Arc<Series>> = Vec::with_capacity(rows);
     let mut text = String::new();
     for _ in 0..rows {
         text.clear();
-        let ordered = row_reader.next()?.write(&dictionaries, &mut text, budget)?;
+        let ordered = table.rows.next()?.write(&table.dictionaries, &mut text, budget)?;
         let labels = Labels::from_canonical(&text).map_err(|_| corrupt("an impossible label set"))?;
         if !ordered && series.last().is_some_and(|last| *last.labels() >= labels) {
             return Err(corrupt("series that do not ascend"));
         }
         series.push(Arc::new(Series::new(labels)));
     }
-    row_reader.finish()?;
+    table.rows.finish()?;
     Ok(series)
 }
