@@ -82,6 +82,17 @@ impl Answer {
         }
     }
 
+    /// Without points that are no numbers, and without series that have no others: VictoriaMetrics leaves these out.
+    #[must_use]
+    pub fn numbers_only(&self) -> Option<Self> {
+        let Self::Series(series) = self else { return None };
+        let numbers = series.iter().map(|(key, points)| {
+            let numbers = points.iter().filter(|(_, value)| !value.is_nan()).copied();
+            (key.clone(), numbers.collect::<Vec<_>>())
+        });
+        Some(Self::Series(numbers.filter(|(_, points)| !points.is_empty()).collect()))
+    }
+
     /// What is different in `other`, as far as it must agree. `None` when nothing is.
     #[must_use]
     pub fn difference(&self, other: &Self, agreement: Agreement) -> Option<String> {
@@ -164,6 +175,9 @@ mod tests {
         let longer = series(r#"{"data":{"result":[{"metric":{"a":"b"},"values":[[1,"1"],[2,"1"]]}]}}"#);
         assert!(one("1").difference(&longer, Agreement::Values).is_some());
         assert_eq!(longer.size(7), Size { series: 1, points: 2, bytes: 7 });
+        let numbers = one("NaN").numbers_only().unwrap();
+        assert_eq!(numbers.difference(&none, Agreement::Values), None);
+        assert!(one("1").numbers_only().unwrap().difference(&none, Agreement::Values).is_some());
     }
 
     #[test]

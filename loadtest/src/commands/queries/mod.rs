@@ -232,7 +232,8 @@ fn differences(subjects: &[Subject], measured: &[Measured], shape: &Shape) -> Ve
             Product::Farwatch | Product::Prometheus if shape.is_ordered_by_chance() => Agreement::Nothing,
             Product::Farwatch | Product::Prometheus => Agreement::Values,
         };
-        let difference = own.difference(other, agreement)?;
+        let numbers = own.numbers_only().filter(|_| product == Product::VictoriaMetrics);
+        let difference = numbers.as_ref().unwrap_or(own).difference(other, agreement)?;
         Some(format!("{} and {}: {difference}", first.name(), product.name()))
     });
     found.collect()

@@ -224,30 +224,22 @@ pub const SHAPES: &[Shape] = &[
     // Functions of ranges.
     range(
         "avg_over_time",
-        r#"avg by (service) (avg_over_time({__name__=~"go_memstats_.+_bytes"}[10m]))"#,
+        "avg by (service) (avg_over_time(http_request_duration_seconds_bucket[10m]))",
         Values,
     ),
     range(
         "max_over_time",
-        r#"max by (service) (max_over_time({__name__=~"go_memstats_.+_bytes"}[10m]))"#,
+        "max by (service) (max_over_time(http_request_duration_seconds_bucket[10m]))",
         Values,
     ),
     range(
         "quantile_over_time",
-        r#"avg by (service) (quantile_over_time(0.9, {__name__=~"go_memstats_.+_bytes"}[10m]))"#,
+        "avg by (service) (quantile_over_time(0.9, http_requests_total[10m]))",
         Values,
     ),
-    range(
-        "stddev_over_time",
-        r#"avg by (service) (stddev_over_time({__name__=~"go_memstats_.+_bytes"}[10m]))"#,
-        Series,
-    ),
-    range(
-        "mad_over_time",
-        r#"avg by (service) (mad_over_time({__name__=~"go_memstats_.+_bytes"}[10m]))"#,
-        Series,
-    ),
-    range("deriv", r#"max by (service) (deriv({__name__=~"go_memstats_.+_bytes"}[10m]))"#, Series),
+    range("stddev_over_time", "avg by (service) (stddev_over_time(http_requests_total[10m]))", Series),
+    range("mad_over_time", "avg by (service) (mad_over_time(http_requests_total[10m]))", Series),
+    range("deriv", "max by (service) (deriv(http_requests_total[10m]))", Series),
     range(
         "predict_linear",
         "min by (node) (predict_linear(node_filesystem_avail_bytes[30m], 14400))",
