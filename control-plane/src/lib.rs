@@ -1,1 +1,3 @@
 //! The control plane: accounts, organisations, API keys, quotas, usage, billing and placement.
+
+pub mod billing;

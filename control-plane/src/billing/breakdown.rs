@@ -1,0 +1,148 @@
+//! Who and what an invoice's money is for, in parts that sum to it exactly.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::charge::Charges;
+use super::fold::Used;
+use super::money::{divide, too_large};
+use super::{BillingError, Meter};
+
+/// What a part of the cost is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "name", rename_all = "snake_case")]
+pub enum Cause {
+    /// The tenant, signal, metric name or API key of this name.
+    Named(String),
+    /// Usage whose cause is not known.
+    Unattributed,
+    /// Fees and minimum, which nobody's usage caused.
+    Fixed,
+    /// Corrections of earlier months.
+    EarlierMonths,
+}
+
+/// A part of an invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostPart {
+    /// What it is for.
+    pub cause: Cause,
+    /// Samples.
+    pub samples: u64,
+    /// Spans.
+    pub spans: u64,
+    /// Bytes stored.
+    pub stored_bytes: u64,
+    /// Series-hours.
+    pub series_hours: u64,
+    /// Its part of the subtotal, in micro-units: in proportion to quantity, meter by meter and price by price, so that
+    /// everyone has the same part of cheap and of dear tiers.
+    pub charge_micros: i64,
+    /// Its part of the total after credits, in micro-units: in proportion to `charge_micros`.
+    pub payable_micros: i64,
+}
+
+/// The parts of an invoice by each dimension. In each, `charge_micros` sums to the subtotal and `payable_micros` to the total.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breakdown {
+    /// By tenant.
+    pub by_tenant: Vec<CostPart>,
+    /// By signal.
+    pub by_signal: Vec<CostPart>,
+    /// By metric name.
+    pub by_metric: Vec<CostPart>,
+    /// By API key.
+    pub by_api_key: Vec<CostPart>,
+}
+
+/// Divides the charges of a month, and what corrections of earlier months and credits made of them.
+///
+/// # Errors
+/// [`BillingError::TooLarge`] where a sum does not fit.
+pub(crate) fn breakdown(
+    charges: &Charges<'_>,
+    earlier_micros: i64,
+    total_micros: i64,
+) -> Result<Breakdown, BillingError> {
+    let dimension = |parts: &dyn Fn(&Used<'_>) -> Vec<(String, u128)>| {
+        one_dimension(charges, parts, earlier_micros, total_micros)
+    };
+    let named = |sums: &BTreeMap<&str, u128>| -> Vec<(String, u128)> {
+        sums.iter().map(|(name, quantity)| ((*name).to_owned(), *quantity)).collect()
+    };
+    Ok(Breakdown {
+        by_tenant: dimension(&|used| named(&used.by_tenant))?,
+        by_signal: dimension(&|used| {
+            used.by_signal.iter().map(|(signal, quantity)| (signal.as_str().to_owned(), *quantity)).collect()
+        })?,
+        by_metric: dimension(&|used| named(&used.by_metric))?,
+        by_api_key: dimension(&|used| named(&used.by_api_key))?,
+    })
+}
+
+/// What one cause used and costs, while it is summed up.
+#[derive(Default)]
+struct Sums {
+    quantities: [u128; 4],
+    charge: i128,
+}
+
+/// Divides by one dimension.
+fn one_dimension(
+    charges: &Charges<'_>,
+    parts: &dyn Fn(&Used<'_>) -> Vec<(String, u128)>,
+    earlier_micros: i64,
+    total_micros: i64,
+) -> Result<Vec<CostPart>, BillingError> {
+    let mut causes: BTreeMap<Cause, Sums> = BTreeMap::new();
+    for (used, amounts) in charges.usage.phases.iter().zip(&charges.amounts) {
+        for (index, (used, amount)) in used.iter().zip(amounts).enumerate() {
+            let mut quantities: Vec<(Cause, u128)> =
+                parts(used).into_iter().map(|(name, quantity)| (Cause::Named(name), quantity)).collect();
+            let attributed: u128 = quantities.iter().map(|(_, quantity)| *quantity).sum();
+            // Folding has checked that parts are at most the whole.
+            quantities.push((Cause::Unattributed, used.whole.saturating_sub(attributed)));
+            let weights: Vec<u64> = quantities
+                .iter()
+                .map(|(_, quantity)| stated(*quantity, Meter::ALL[index]))
+                .collect::<Result<_, _>>()?;
+            for ((cause, quantity), part) in quantities.into_iter().zip(divide(*amount, &weights)) {
+                if quantity > 0 {
+                    let sums = causes.entry(cause).or_default();
+                    sums.quantities[index] += quantity;
+                    sums.charge += i128::from(part);
+                }
+            }
+        }
+    }
+    for (cause, amount) in [(Cause::Fixed, charges.fixed_micros), (Cause::EarlierMonths, earlier_micros)] {
+        if amount != 0 {
+            causes.entry(cause).or_default().charge += i128::from(amount);
+        }
+    }
+    let mut done = Vec::with_capacity(causes.len());
+    for (cause, sums) in causes {
+        done.push(CostPart {
+            cause,
+            samples: stated(sums.quantities[0], Meter::Samples)?,
+            spans: stated(sums.quantities[1], Meter::Spans)?,
+            stored_bytes: stated(sums.quantities[2], Meter::StoredBytes)?,
+            series_hours: stated(sums.quantities[3], Meter::SeriesHours)?,
+            charge_micros: i64::try_from(sums.charge)
+                .map_err(|_| too_large("a part of an invoice", sums.charge))?,
+            payable_micros: 0,
+        });
+    }
+    // What gives back pays nothing: a total above zero is paid by what charges.
+    let weights: Vec<u64> = done.iter().map(|part| u64::try_from(part.charge_micros).unwrap_or(0)).collect();
+    for (part, payable) in done.iter_mut().zip(divide(total_micros, &weights)) {
+        part.payable_micros = payable;
+    }
+    Ok(done)
+}
+
+/// A quantity as invoices state it.
+pub(crate) fn stated(quantity: u128, meter: Meter) -> Result<u64, BillingError> {
+    i64::try_from(quantity).map(i64::unsigned_abs).map_err(|_| too_large(meter.unit(), quantity))
+}

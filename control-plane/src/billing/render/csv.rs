@@ -1,0 +1,109 @@
+//! An invoice as CSV (RFC 4180): its lines, then its credits and totals.
+
+use std::fmt::Write as _;
+
+use super::super::{Invoice, Line, Month};
+
+/// The names of the columns, which scripts rely on.
+const COLUMNS: &str = "kind,month,adjusts,plan,plan_version,description,quantity,unit,unit_price,per,start_s,end_s,amount,currency";
+
+/// An invoice as CSV. Amounts are decimal numbers of the currency with a point; the rows of kind `credit` and `rounding` and
+/// those of lines sum to that of kind `total` (with `carried_over`, where corrections gave back more).
+#[must_use]
+pub fn to_csv(invoice: &Invoice) -> String {
+    let mut csv = format!("{COLUMNS}\r\n");
+    for line in &invoice.lines {
+        line_row(&mut csv, invoice, line);
+    }
+    for credit in &invoice.credits {
+        // What was applied is no more than an i64 was due.
+        total_row(&mut csv, invoice, "credit", &credit.id, -credit.applied_micros.cast_signed());
+    }
+    if invoice.carried_over_micros != 0 {
+        total_row(
+            &mut csv,
+            invoice,
+            "carried_over",
+            "credit for the next invoice",
+            invoice.carried_over_micros,
+        );
+    }
+    total_row(&mut csv, invoice, "rounding", "to a payable amount", invoice.rounding_micros);
+    total_row(&mut csv, invoice, "total", "to be paid", invoice.total_micros);
+    csv
+}
+
+/// The row of a line.
+fn line_row(csv: &mut String, invoice: &Invoice, line: &Line) {
+    let kind = serde_json::to_value(line.kind).ok();
+    let price = invoice.currency.decimal(i64::try_from(line.unit_price_micros).unwrap_or(i64::MAX), false);
+    row(
+        csv,
+        &[
+            text(kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default()),
+            invoice.month.to_string(),
+            line.adjusts.as_ref().map(Month::to_string).unwrap_or_default(),
+            text(&line.plan),
+            line.plan_version.to_string(),
+            text(&line.describe()),
+            line.quantity.to_string(),
+            line.unit().to_owned(),
+            price,
+            line.per.to_string(),
+            line.period.start_s.to_string(),
+            line.period.end_s.to_string(),
+            invoice.currency.decimal(line.amount_micros, false),
+            invoice.currency.to_string(),
+        ],
+    );
+}
+
+/// A row of what follows the lines.
+fn total_row(csv: &mut String, invoice: &Invoice, kind: &str, description: &str, micros: i64) {
+    let empty = String::new;
+    row(
+        csv,
+        &[
+            kind.to_owned(),
+            invoice.month.to_string(),
+            empty(),
+            empty(),
+            empty(),
+            text(description),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            empty(),
+            invoice.currency.decimal(micros, false),
+            invoice.currency.to_string(),
+        ],
+    );
+}
+
+/// Appends a row; only texts can need quotes, and have them already.
+fn row(csv: &mut String, cells: &[String]) {
+    // Writing to a string cannot fail.
+    let _ = write!(csv, "{}\r\n", cells.join(","));
+}
+
+/// A text as a cell: quoted where it must be, and never taken for a formula by a spreadsheet.
+fn text(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_stay_texts() {
+        assert_eq!(text("scale"), "scale");
+        assert_eq!(text("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(text("=HYPERLINK(1)"), "'=HYPERLINK(1)");
+        assert_eq!(text("two\nlines"), "\"two\nlines\"");
+    }
+}
