@@ -82,13 +82,7 @@ pub(crate) fn directory(tenants: &[(&str, Limits, Scope)]) -> (Arc<Access>, Vec<
     for (name, limits, scope) in tenants {
         let key = ApiKey::generate(&mut rng);
         headers.push(format!("Bearer {}", key.expose()));
-        let key = KeyEntry {
-            id: key.id().to_string(),
-            sha256: key.hash().to_hex(),
-            scopes: vec![*scope],
-            expires_at_ms: None,
-            revoked_at_ms: None,
-        };
+        let key = KeyEntry::of(&key, [*scope]);
         entries.push(TenantEntry {
             id: (*name).to_owned(),
             shard: 0,

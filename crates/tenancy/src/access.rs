@@ -1,5 +1,6 @@
 //! The directory in force, and authorisation of requests against it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,7 +10,8 @@ use telemetry::TenantId;
 
 use crate::credential::{CredentialError, api_key_from_authorization};
 use crate::directory::{AuthError, Directory, DirectoryError, DirectoryVerifier, Principal};
-use crate::scope::{Scope, Scopes};
+use crate::key::KeyId;
+use crate::scope::Scope;
 
 /// The newest good directory of this process. Requests read it without waiting; a poller offers it what was published.
 ///
@@ -49,6 +51,11 @@ pub enum AccessError {
     /// The key is good, but not for this. 403.
     #[error("the API key lacks the scope {0}")]
     Scope(Scope),
+    /// The key is good, but not from here. 403.
+    #[error(
+        "the API key {0} may be used from certain networks only, and this request does not come from one of them"
+    )]
+    Network(KeyId),
 }
 
 impl AccessError {
@@ -56,7 +63,7 @@ impl AccessError {
     /// reach this far (403).
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Scope(_))
+        matches!(self, Self::Scope(_) | Self::Network(_))
     }
 }
 
@@ -122,7 +129,7 @@ impl Access {
         self.directory.load_full()
     }
 
-    /// Who makes a request with this `Authorization` header value, provided that they may do what `scope` says.
+    /// [`Access::authorize_from`] where nobody knows the client's address: keys that are bound to networks are refused.
     ///
     /// # Errors
     /// [`AccessError`] when the request is to be answered 401 or 403.
@@ -132,20 +139,36 @@ impl Access {
         scope: Scope,
         now_ms: i64,
     ) -> Result<Principal, AccessError> {
+        self.authorize_from(authorization, None, scope, now_ms)
+    }
+
+    /// Who makes a request with this `Authorization` header value from this address, provided that they may do what `scope`
+    /// says.
+    ///
+    /// # Errors
+    /// [`AccessError`] when the request is to be answered 401 or 403.
+    pub fn authorize_from(
+        &self,
+        authorization: Option<&[u8]>,
+        address: Option<IpAddr>,
+        scope: Scope,
+        now_ms: i64,
+    ) -> Result<Principal, AccessError> {
         let directory = self.directory.load();
         let principal = match authorization {
             Some(value) => directory.authenticate(&api_key_from_authorization(value)?, now_ms)?,
-            None => self.anonymous_principal(&directory).ok_or(AccessError::Missing)?,
+            None => {
+                let tenant = self.anonymous_tenant.as_ref();
+                tenant.and_then(|tenant| directory.anonymous(tenant)).ok_or(AccessError::Missing)?
+            }
         };
+        if let Some(key) = principal.key.filter(|_| !principal.may_come_from(address)) {
+            return Err(AccessError::Network(key));
+        }
         if !principal.scopes.allows(scope) {
             return Err(AccessError::Scope(scope));
         }
         Ok(principal)
-    }
-
-    fn anonymous_principal(&self, directory: &Directory) -> Option<Principal> {
-        let tenant = directory.tenant(self.anonymous_tenant.as_ref()?)?;
-        Some(Principal { tenant: Arc::clone(tenant), key: None, scopes: Scopes::DATA })
     }
 }
 
@@ -174,13 +197,7 @@ mod tests {
     }
 
     fn write_key(key: &ApiKey) -> KeyEntry {
-        KeyEntry {
-            id: key.id().to_string(),
-            sha256: key.hash().to_hex(),
-            scopes: vec![Scope::MetricsWrite],
-            expires_at_ms: None,
-            revoked_at_ms: None,
-        }
+        KeyEntry::of(key, [Scope::MetricsWrite])
     }
 
     #[test]
@@ -209,6 +226,32 @@ mod tests {
         assert_eq!(access.age_ms(NOW_MS + 5000), 4000);
         assert_eq!(access.offer(&without, NOW_MS + 6000).unwrap(), OfferOutcome::Unchanged);
         assert_eq!(access.age_ms(NOW_MS + 6000), 0);
+    }
+
+    #[test]
+    fn a_key_that_is_bound_to_networks_is_good_from_there_only() {
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let signer = DirectorySigner::generate(&mut rng);
+        let (bound, free) = (ApiKey::generate(&mut rng), ApiKey::generate(&mut rng));
+        let networks = vec!["192.0.2.0/24".to_owned(), "2001:db8::/32".to_owned()];
+        let keys = vec![KeyEntry { networks, ..write_key(&bound) }, write_key(&free)];
+        let access = Access::new(&published(&signer, 1, keys), signer.verifier(), None, NOW_MS).unwrap();
+        let authorize = |key: &ApiKey, address: Option<&str>| {
+            let header = format!("Bearer {}", key.expose());
+            let address = address.map(|address| address.parse().unwrap());
+            access
+                .authorize_from(Some(header.as_bytes()), address, Scope::MetricsWrite, NOW_MS)
+                .map(|p| p.key)
+        };
+        for inside in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::9"] {
+            assert_eq!(authorize(&bound, Some(inside)), Ok(Some(bound.id())), "{inside}");
+        }
+        for outside in [Some("192.0.3.1"), Some("::1"), None] {
+            let refused = authorize(&bound, outside).unwrap_err();
+            assert_eq!(refused, AccessError::Network(bound.id()), "{outside:?}");
+            assert!(refused.is_forbidden());
+            assert_eq!(authorize(&free, outside), Ok(Some(free.id())), "{outside:?}");
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! The tenant directory: every tenant of a cell with its limits and the hashes of its keys, signed by the publisher.
 //!
-//! # Format, version 1
+//! # Format, version 2
 //!
 //! ```text
-//! farwatch-directory 1 <Ed25519 signature, 64 bytes in padded Base64>\n
+//! farwatch-directory 2 <Ed25519 signature, 64 bytes in padded Base64>\n
 //! <JSON of DirectoryDocument, to the end>
 //! ```
 //!
-//! The signature is over the text `farwatch-directory 1\n` followed by the JSON exactly as its bytes are: there is no
+//! The signature is over the text `farwatch-directory 2\n` followed by the JSON exactly as its bytes are: there is no
 //! canonical form to agree on, and the signature of one format version is worth nothing in another. Readers ignore JSON
 //! fields that they do not know; a field that restricts what older readers would allow needs a new format version.
+//! Version 1, which is still read, has no `networks`.
 //!
 //! ```json
 //! {
@@ -20,7 +21,8 @@
 //!     "limits": {"samples_per_second": 50000, "active_series": null},
 //!     "keys": [{
 //!       "id": "4c90GbRkq1Za", "sha256": "<64 hexadecimal digits>", "scopes": ["metrics:write"],
-//!       "expires_at_ms": 1800000000000, "revoked_at_ms": null
+//!       "expires_at_ms": 1800000000000, "revoked_at_ms": null,
+//!       "networks": ["192.0.2.0/24"], "priority": "normal"
 //!     }]
 //!   }]
 //! }
@@ -31,18 +33,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use telemetry::TenantId;
 
 use crate::key::{ApiKey, KeyHash, KeyId};
+use crate::network::IpNetwork;
 use crate::scope::Scopes;
 use crate::tenant::Tenant;
 
 mod document;
 mod signature;
 
-pub use document::{DirectoryDocument, DirectoryError, KeyEntry, TenantEntry};
+pub use document::{DirectoryDocument, DirectoryError, KeyEntry, Priority, TenantEntry};
 pub use signature::{DirectorySigner, DirectoryVerifier};
 
 /// A checked directory, ready for look-ups.
@@ -55,6 +59,8 @@ pub struct Directory {
 
 struct KeyRecord {
     hash: KeyHash,
+    networks: Arc<[IpNetwork]>,
+    priority: Priority,
     tenant: Arc<Tenant>,
     scopes: Scopes,
     expires_at_ms: Option<i64>,
@@ -70,6 +76,20 @@ pub struct Principal {
     pub key: Option<KeyId>,
     /// What the principal may do.
     pub scopes: Scopes,
+    /// What becomes of its writes when the tenant is over a limit.
+    pub priority: Priority,
+    /// Where requests must come from; anywhere when empty.
+    networks: Arc<[IpNetwork]>,
+}
+
+impl Principal {
+    /// Whether a request from `address` is the principal's to make. Where the address is not known, a key that is bound to
+    /// networks is not good.
+    #[must_use]
+    pub fn may_come_from(&self, address: Option<IpAddr>) -> bool {
+        self.networks.is_empty()
+            || address.is_some_and(|address| self.networks.iter().any(|network| network.contains(address)))
+    }
 }
 
 /// Why a well-formed key is refused. The caller answers 401.
@@ -114,6 +134,17 @@ impl Directory {
         self.tenants.get(id)
     }
 
+    /// Who makes a request without credentials, where those belong to `tenant`.
+    pub(crate) fn anonymous(&self, tenant: &TenantId) -> Option<Principal> {
+        Some(Principal {
+            tenant: Arc::clone(self.tenant(tenant)?),
+            key: None,
+            scopes: Scopes::DATA,
+            priority: Priority::Normal,
+            networks: Arc::default(),
+        })
+    }
+
     /// Every tenant, in no particular order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values()
@@ -136,7 +167,13 @@ impl Directory {
         if record.expires_at_ms.is_some_and(|expiry| now_ms >= expiry) {
             return Err(AuthError::Expired(id));
         }
-        Ok(Principal { tenant: Arc::clone(&record.tenant), key: Some(id), scopes: record.scopes })
+        Ok(Principal {
+            tenant: Arc::clone(&record.tenant),
+            key: Some(id),
+            scopes: record.scopes,
+            priority: record.priority,
+            networks: Arc::clone(&record.networks),
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`key`] | API keys: generating, parsing, hashing |
 //! | [`credential`] | the API key in an `Authorization` header |
 //! | [`scope`] | what a key allows |
+//! | [`network`] | from where a key may be used |
 //! | [`tenant`] | a tenant as the data plane sees it, with its limits |
 //! | [`directory`] | the signed, versioned document of all tenants and key hashes |
 //! | [`access`] | the directory in force, kept fresh while requests are authorised against it |
@@ -16,6 +17,7 @@ pub mod directory;
 pub mod key;
 pub mod limiter;
 pub mod limits;
+pub mod network;
 pub mod scope;
 pub mod tenant;
 
@@ -23,9 +25,10 @@ pub use access::{Access, AccessError, OfferOutcome};
 pub use credential::CredentialError;
 pub use directory::{
     AuthError, Directory, DirectoryDocument, DirectoryError, DirectorySigner, DirectoryVerifier, KeyEntry,
-    Principal, TenantEntry,
+    Principal, Priority, TenantEntry,
 };
 pub use key::{ApiKey, ApiKeyError, KeyHash, KeyId};
 pub use limiter::{Denied, LimitName, QueryPermit, TenantLimiter};
+pub use network::{IpNetwork, IpNetworkError};
 pub use scope::{Scope, Scopes};
 pub use tenant::{Limits, Tenant};

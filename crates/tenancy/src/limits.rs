@@ -14,6 +14,9 @@ pub const MAX_TENANTS: usize = 100_000;
 /// Most keys of one tenant, revoked ones included until the publisher drops them.
 pub const MAX_KEYS_PER_TENANT: usize = 10_000;
 
+/// Most networks that one key is bound to.
+pub const MAX_NETWORKS_PER_KEY: usize = 100;
+
 /// Highest enforceable rate and burst, in samples. At 10⁸ a second a sample is 10 ns, where the limiter's resolution of
 /// 1 ns is a rounding error of up to 10 %; nobody sends that to one process.
 pub const MAX_RATE: u32 = 100_000_000;

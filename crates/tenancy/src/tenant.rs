@@ -26,6 +26,10 @@ pub struct Limits {
     /// Samples that may come at once after a quiet time. Also the largest request. Default 10,000,000: ten seconds' worth,
     /// so that a sender that was cut off can catch up.
     pub samples_burst: u32,
+    /// Spans a second, as a long-term rate, per process. Default 1,000,000.
+    pub spans_per_second: Option<u32>,
+    /// Bytes of request bodies, decompressed, from midnight to midnight UTC. Default unlimited.
+    pub bytes_per_day: Option<u64>,
     /// Bytes of one request body, compressed and decompressed alike. The process has a bound of its own besides.
     /// Default 32 MiB.
     pub request_bytes: Option<u64>,
@@ -44,6 +48,8 @@ impl Default for Limits {
         Self {
             samples_per_second: Some(1_000_000),
             samples_burst: 10_000_000,
+            spans_per_second: Some(1_000_000),
+            bytes_per_day: None,
             request_bytes: Some(32 << 20),
             active_series: Some(10_000_000),
             series_per_metric: Some(1_000_000),
@@ -61,6 +67,8 @@ impl Limits {
         Self {
             samples_per_second: None,
             samples_burst: crate::limits::MAX_RATE,
+            spans_per_second: None,
+            bytes_per_day: None,
             request_bytes: None,
             active_series: None,
             series_per_metric: None,

@@ -217,13 +217,7 @@ impl SetupParts<'_> {
                 secret_file::write(unseen, text.as_bytes()).map_err(|source| file_error(unseen, source))?;
             }
         }
-        let entry = KeyEntry {
-            id: key.id().to_string(),
-            sha256: key.hash().to_hex(),
-            scopes: Scopes::DATA.iter().collect(),
-            expires_at_ms: None,
-            revoked_at_ms: None,
-        };
+        let entry = KeyEntry::of(&key, Scopes::DATA.iter());
         let tenant = TenantEntry { keys: vec![entry], ..tenant(FIRST_TENANT) };
         Ok(DirectoryDocument { version: 0, issued_at_ms: self.now_ms, tenants: vec![tenant] })
     }

@@ -9,8 +9,11 @@ use telemetry::{TenantId, TenantIdError};
 
 use super::signature::verified_payload;
 use super::{Directory, DirectorySigner, DirectoryVerifier, KeyRecord};
-use crate::key::{KeyHash, KeyId};
-use crate::limits::{MAX_DIRECTORY_BYTES, MAX_KEYS_PER_TENANT, MAX_RATE, MAX_RETENTION_DAYS, MAX_TENANTS};
+use crate::key::{ApiKey, KeyHash, KeyId};
+use crate::limits::{
+    MAX_DIRECTORY_BYTES, MAX_KEYS_PER_TENANT, MAX_NETWORKS_PER_KEY, MAX_RATE, MAX_RETENTION_DAYS, MAX_TENANTS,
+};
+use crate::network::IpNetwork;
 use crate::scope::Scope;
 use crate::tenant::{Limits, Tenant};
 
@@ -58,6 +61,40 @@ pub struct KeyEntry {
     /// Refused from now on, whatever the clock says; the time is for people.
     #[serde(default)]
     pub revoked_at_ms: Option<i64>,
+    /// The networks ([`IpNetwork`]) that the key may be used from, at most [`MAX_NETWORKS_PER_KEY`]; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// How much what is written with the key matters beside what the tenant writes with others.
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+/// What goes first when a tenant is over its limit: the lowest, never at random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Goes first.
+    Low,
+    /// Most data.
+    #[default]
+    Normal,
+    /// Goes last.
+    High,
+}
+
+impl Priority {
+    /// Every priority, the lowest first.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+
+    /// The name in the directory and in messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
 
 /// What is wrong with a published directory. The last good one keeps serving.
@@ -67,7 +104,7 @@ pub enum DirectoryError {
     #[error("the directory has {0} bytes, more than the {MAX_DIRECTORY_BYTES} allowed")]
     TooLarge(usize),
     /// The first line is not one of this format.
-    #[error("the directory does not begin with 'farwatch-directory 1 SIGNATURE'")]
+    #[error("the directory does not begin with 'farwatch-directory 2 SIGNATURE' (or 1)")]
     Header,
     /// Not signed by the publisher.
     #[error("the directory's signature is not the publisher's")]
@@ -186,18 +223,40 @@ impl TenantEntry {
         if !(1..=MAX_RATE).contains(&self.limits.samples_burst) {
             return bad("limits.samples_burst");
         }
+        if self.limits.spans_per_second.is_some_and(|rate| rate > MAX_RATE) {
+            return bad("limits.spans_per_second");
+        }
         let limits = self.limits.clone();
         Ok(Tenant { id, shard: self.shard, retention_days: self.retention_days, limits })
     }
 }
 
 impl KeyEntry {
+    /// The entry of a key that may be used from anywhere, does not expire and is not revoked.
+    #[must_use]
+    pub fn of(key: &ApiKey, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        Self {
+            id: key.id().to_string(),
+            sha256: key.hash().to_hex(),
+            scopes: scopes.into_iter().collect(),
+            expires_at_ms: None,
+            revoked_at_ms: None,
+            networks: Vec::new(),
+            priority: Priority::Normal,
+        }
+    }
+
     fn to_record(&self, tenant: &Arc<Tenant>) -> Result<(KeyId, KeyRecord), DirectoryError> {
         let bad = |what| DirectoryError::Tenant { tenant: tenant.id.to_string(), what };
         let id = KeyId::parse(&self.id).ok_or_else(|| bad("key id"))?;
         let hash = KeyHash::from_hex(&self.sha256).ok_or_else(|| bad("key sha256"))?;
+        at_most("networks of one key", self.networks.len(), MAX_NETWORKS_PER_KEY)?;
+        let networks: Result<Arc<[IpNetwork]>, _> =
+            self.networks.iter().map(|network| IpNetwork::parse(network)).collect();
         let record = KeyRecord {
             hash,
+            networks: networks.map_err(|_| bad("key network"))?,
+            priority: self.priority,
             tenant: Arc::clone(tenant),
             scopes: self.scopes.iter().copied().collect(),
             expires_at_ms: self.expires_at_ms,

@@ -11,7 +11,10 @@ use zeroize::Zeroizing;
 use super::DirectoryError;
 use crate::limits::MAX_DIRECTORY_BYTES;
 
-const MAGIC: &str = "farwatch-directory 1";
+/// Of the version that is written.
+const MAGIC: &str = "farwatch-directory 2";
+/// Of the version before, which is still read.
+const MAGIC_1: &str = "farwatch-directory 1";
 /// Base64 of 64 bytes.
 const SIGNATURE_CHARS: usize = 88;
 const HEADER_BYTES: usize = MAGIC.len() + 1 + SIGNATURE_CHARS + 1;
@@ -51,7 +54,7 @@ impl DirectorySigner {
     }
 
     pub(super) fn sign(&self, json: &[u8]) -> Vec<u8> {
-        let signature = STANDARD.encode(self.0.sign(&signed_message(json)).to_bytes());
+        let signature = STANDARD.encode(self.0.sign(&signed_message(MAGIC, json)).to_bytes());
         let mut published = format!("{MAGIC} {signature}\n").into_bytes();
         published.extend_from_slice(json);
         published
@@ -93,18 +96,22 @@ pub(super) fn verified_payload<'a>(
         return Err(DirectoryError::TooLarge(published.len()));
     }
     let (header, json) = published.split_at_checked(HEADER_BYTES).ok_or(DirectoryError::Header)?;
-    let signature = header
-        .strip_prefix(MAGIC.as_bytes())
-        .and_then(|rest| rest.strip_prefix(b" "))
+    let magic = [MAGIC, MAGIC_1].into_iter().find(|magic| header.starts_with(magic.as_bytes()));
+    let magic = magic.ok_or(DirectoryError::Header)?;
+    let signature = header[magic.len()..]
+        .strip_prefix(b" ")
         .and_then(|rest| rest.strip_suffix(b"\n"))
         .ok_or(DirectoryError::Header)?;
     let signature = STANDARD.decode(signature).map_err(|_| DirectoryError::Header)?;
     let signature = Signature::from_slice(&signature).map_err(|_| DirectoryError::Header)?;
     // Strict: no signature that only some implementations take.
-    verifier.0.verify_strict(&signed_message(json), &signature).map_err(|_| DirectoryError::Signature)?;
+    verifier
+        .0
+        .verify_strict(&signed_message(magic, json), &signature)
+        .map_err(|_| DirectoryError::Signature)?;
     Ok(json)
 }
 
-fn signed_message(json: &[u8]) -> Vec<u8> {
-    [MAGIC.as_bytes(), b"\n", json].concat()
+fn signed_message(magic: &str, json: &[u8]) -> Vec<u8> {
+    [magic.as_bytes(), b"\n", json].concat()
 }

@@ -8,18 +8,15 @@ use crate::tenant::Limits;
 
 const NOW_MS: i64 = 1_790_000_000_000;
 
+/// Made by the last publisher of format version 1, with the seed of 32 ones. Never changed.
+const GOLDEN_1: &str = include_str!("golden/version-1");
+
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(7)
 }
 
 fn entry(key: &ApiKey, scopes: &[Scope]) -> KeyEntry {
-    KeyEntry {
-        id: key.id().to_string(),
-        sha256: key.hash().to_hex(),
-        scopes: scopes.to_vec(),
-        expires_at_ms: None,
-        revoked_at_ms: None,
-    }
+    KeyEntry::of(key, scopes.iter().copied())
 }
 
 fn tenant(id: &str, keys: Vec<KeyEntry>) -> TenantEntry {
@@ -103,7 +100,28 @@ fn a_directory_that_contradicts_itself_is_not_published() {
             }],
         ),
         ("bad key id", vec![tenant("acme", vec![KeyEntry { id: "short".to_owned(), ..listed.clone() }])]),
-        ("bad key sha256", vec![tenant("acme", vec![KeyEntry { sha256: "00".to_owned(), ..listed }])]),
+        (
+            "bad key sha256",
+            vec![tenant("acme", vec![KeyEntry { sha256: "00".to_owned(), ..listed.clone() }])],
+        ),
+        (
+            "bad key network",
+            vec![tenant(
+                "acme",
+                vec![KeyEntry { networks: vec!["10.1.1.1/8".to_owned()], ..listed.clone() }],
+            )],
+        ),
+        (
+            "101 networks of one key",
+            vec![tenant("acme", vec![KeyEntry { networks: vec!["10.1.1.1".to_owned(); 101], ..listed }])],
+        ),
+        (
+            "bad limits.spans_per_second",
+            vec![TenantEntry {
+                limits: Limits { spans_per_second: Some(u32::MAX), ..Limits::default() },
+                ..tenant("acme", vec![])
+            }],
+        ),
     ];
     for (expected, tenants) in cases {
         let refused = refusal(&document(tenants));
@@ -156,6 +174,22 @@ fn fields_of_later_publishers_are_ignored() {
     let directory = Directory::open(&signer.sign(json), &signer.verifier()).unwrap();
     let tenant = directory.tenant(&TenantId::new("a").unwrap()).unwrap();
     assert_eq!((tenant.shard, &tenant.limits), (0, &Limits::default()));
+}
+
+#[test]
+fn directories_of_format_version_1_are_still_read() {
+    let signer = DirectorySigner::from_seed(&[1; 32]);
+    let directory = Directory::open(GOLDEN_1.as_bytes(), &signer.verifier()).unwrap();
+    let tenant = directory.tenant(&TenantId::new("acme").unwrap()).unwrap();
+    assert_eq!((tenant.shard, tenant.retention_days, tenant.limits.samples_per_second), (3, 30, None));
+    // Its signature is worth nothing in the format after it.
+    let renamed = GOLDEN_1.replacen("directory 1", "directory 2", 1);
+    assert!(matches!(
+        Directory::open(renamed.as_bytes(), &signer.verifier()),
+        Err(DirectoryError::Signature)
+    ));
+    let future = GOLDEN_1.replacen("directory 1", "directory 3", 1);
+    assert!(matches!(Directory::open(future.as_bytes(), &signer.verifier()), Err(DirectoryError::Header)));
 }
 
 #[test]

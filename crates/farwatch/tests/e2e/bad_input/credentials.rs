@@ -50,13 +50,7 @@ pub(super) async fn cases(server: &mut Farwatch) -> Vec<Case> {
 /// Adds a key to the first tenant.
 async fn add_key(server: &Farwatch, change: impl FnOnce(&mut KeyEntry)) -> String {
     let key = ApiKey::generate(&mut Seed::from_os().unwrap().rng());
-    let mut entry = KeyEntry {
-        id: key.id().to_string(),
-        sha256: key.hash().to_hex(),
-        scopes: vec![Scope::MetricsRead, Scope::MetricsWrite],
-        expires_at_ms: None,
-        revoked_at_ms: None,
-    };
+    let mut entry = KeyEntry::of(&key, [Scope::MetricsRead, Scope::MetricsWrite]);
     change(&mut entry);
     change_directory(server, |document| document.tenants[0].keys.push(entry)).await;
     key.expose().to_owned()

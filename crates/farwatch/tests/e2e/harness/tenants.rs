@@ -18,13 +18,7 @@ pub(crate) async fn add_tenant_with(
     limits: Limits,
 ) -> String {
     let key = ApiKey::generate(&mut Seed::from_os().unwrap().rng());
-    let entry = KeyEntry {
-        id: key.id().to_string(),
-        sha256: key.hash().to_hex(),
-        scopes: scopes.to_vec(),
-        expires_at_ms: None,
-        revoked_at_ms: None,
-    };
+    let entry = KeyEntry::of(&key, scopes.iter().copied());
     change_directory(server, |document| {
         document.tenants.push(TenantEntry {
             id: id.to_owned(),

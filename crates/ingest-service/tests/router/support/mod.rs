@@ -220,13 +220,7 @@ pub(crate) fn remote_write(key: Option<&ApiKey>, message: &messages::WriteReques
 }
 
 fn directory(keys: &Keys, limits: &Limits) -> DirectoryDocument {
-    let entry = |key: &ApiKey, scopes: &[Scope]| KeyEntry {
-        id: key.id().to_string(),
-        sha256: key.hash().to_hex(),
-        scopes: scopes.to_vec(),
-        expires_at_ms: None,
-        revoked_at_ms: None,
-    };
+    let entry = |key: &ApiKey, scopes: &[Scope]| KeyEntry::of(key, scopes.iter().copied());
     let write = [Scope::MetricsWrite];
     let tenant = |id: &str, shard, limits: Limits, keys| TenantEntry {
         id: id.to_owned(),
