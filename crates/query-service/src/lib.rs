@@ -14,6 +14,7 @@
 //! | `engine` | limits, deadlines, places; knows nothing of HTTP |
 //! | [`http`] | Prometheus's API |
 
+pub mod cache;
 mod cardinality;
 mod engine;
 mod error;

@@ -55,3 +55,28 @@ pub const STALLED_CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAX_LABEL_RESULTS: usize = 1_000_000;
 /// Selectors (`match[]`) of one request.
 pub const MAX_SELECTORS: usize = 100;
+
+/// Longest read from the bucket at once (bytes). Longer ones are cut, since several at the same time are quicker.
+pub const MAX_GET_BYTES: u64 = 4 << 20;
+/// Requests for pages at the same time, of all tenants.
+pub const GETS_AT_ONCE: usize = 64;
+/// One tenant has at most this part (half) of them.
+pub const TENANT_SHARE_OF_GETS: usize = 2;
+/// A request for pages counts as slow after this time at the earliest: a nearby bucket answers in less.
+pub const HEDGE_AFTER_AT_LEAST: Duration = Duration::from_millis(20);
+/// One request in so many may be made a second time because it was slow: 5 % more requests at most.
+pub const HEDGE_EVERY: u64 = 20;
+/// Second requests that may be made one after the other when there were none for long.
+pub const HEDGE_BURST: u64 = 8;
+/// A tenant whose pages take more than this part (half) of the cache's memory is large.
+pub const LARGE_TENANT_SHARE: usize = 2;
+/// Of a large tenant's new pages, one in so many stays in memory where others would have to make room.
+pub const LARGE_TENANT_ADMITS_ONE_IN: u64 = 4;
+/// Bytes that are written to disk, and given up there, as one.
+pub const DISK_BLOCK_BYTES: usize = 16 << 20;
+/// Writers to the disk.
+pub const DISK_FLUSHERS: usize = 2;
+/// Bytes that may wait to be written to disk; what comes on top is dropped, and counted. As much as a large query brings in.
+pub const DISK_QUEUE_BYTES: usize = 64 << 20;
+/// Blocks on disk that are looked through at the same time at the start.
+pub const DISK_RECOVERY_TASKS: usize = 4;
