@@ -7,10 +7,12 @@ use telemetry::histogram::CUSTOM_BUCKETS_SCHEMA;
 use telemetry::{CounterResetHint, Histogram, Span};
 
 mod arithmetic;
+mod bounds;
 mod quantile;
 mod reset;
 
 pub(crate) use arithmetic::{Incompatible, add, copy_to_schema, divide, scale, subtract};
+pub(crate) use bounds::exponential_bound;
 pub(crate) use quantile::{NanObservations, fraction, quantile, variance};
 pub(crate) use reset::is_reset;
 
@@ -51,30 +53,13 @@ pub(crate) fn upper_bound(histogram: &Histogram, index: i32) -> f64 {
     exponential_bound(index, histogram.schema)
 }
 
-/// 2^(index / 2^schema), exact where that is a power of two; the highest finite bound is the largest float.
-pub(crate) fn exponential_bound(index: i32, schema: i8) -> f64 {
-    let (fraction, exponent) = if schema <= 0 {
-        (1.0, i64::from(index) << (-schema).min(32))
-    } else {
-        let per_doubling = 1_i32 << schema;
-        let fraction = f64::from(index.rem_euclid(per_doubling)) / f64::from(per_doubling);
-        (fraction.exp2(), i64::from(index.div_euclid(per_doubling)))
-    };
-    if fraction == 1.0 && exponent == 1024 {
-        return f64::MAX;
-    }
-    // In two factors, so that neither leaves the range of exponents before the product does.
-    let exponent = exponent.clamp(-2_200, 2_200) as i32;
-    let half = exponent / 2;
-    fraction * 2_f64.powi(half) * 2_f64.powi(exponent - half)
-}
-
 /// The buckets of the positive side, ascending.
 pub(crate) fn positive_buckets(histogram: &Histogram) -> impl Iterator<Item = Bucket> + '_ {
     indexed(&histogram.positive_spans, &histogram.positive_buckets).map(|(index, count)| Bucket {
         lower: upper_bound(histogram, index.saturating_sub(1)),
         upper: upper_bound(histogram, index),
-        lower_inclusive: false,
+        // The first custom bucket reaches down to -Inf.
+        lower_inclusive: histogram.uses_custom_buckets() && index == 0,
         upper_inclusive: true,
         count,
     })

@@ -11,7 +11,7 @@ pub(crate) fn shortest(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0".to_owned() } else { "0".to_owned() };
     }
-    let scientific = format!("{value:e}");
+    let scientific = even_on_tie(format!("{value:e}"), |digits| format!("{value:.digits$e}"));
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..SHORTEST_EXPONENT_FROM).contains(&exponent) {
@@ -23,7 +23,30 @@ pub(crate) fn shortest(value: f64) -> String {
 
 /// As `strconv.FormatFloat(value, 'f', -1, 64)`: the shortest decimal that reads back, without an exponent.
 pub(crate) fn plain(value: f64) -> String {
-    special(value).map_or_else(|| format!("{value}"), str::to_owned)
+    special(value)
+        .map_or_else(|| even_on_tie(format!("{value}"), |digits| format!("{value:.digits$}")), str::to_owned)
+}
+
+/// The shortest decimal, but of two that are equally close to the value the one with the even last digit, as Go chooses.
+/// `with` writes the value with so many digits behind the point.
+fn even_on_tie(shortest: String, with: impl Fn(usize) -> String) -> String {
+    // With so many digits a value in the middle of two decimals can be told from one next to it.
+    const ENOUGH: usize = 40;
+    let Some(point) = shortest.find('.') else { return shortest };
+    let digits = shortest[point + 1..].bytes().take_while(u8::is_ascii_digit).count();
+    let last = point + digits;
+    // Those with few digits are exact.
+    if last < 15 || (shortest.as_bytes()[last] - b'0').is_multiple_of(2) {
+        return shortest;
+    }
+    let exact = with(digits + ENOUGH);
+    let rest = &exact[point + 1 + digits..point + 1 + digits + ENOUGH];
+    if !rest.starts_with('5') || rest[1..].bytes().any(|digit| digit != b'0') {
+        return shortest;
+    }
+    // Rounding to a given number of digits goes to the even one.
+    let even = with(digits);
+    if even.parse::<f64>() == shortest.parse::<f64>() { even } else { shortest }
 }
 
 /// As `%f`: six digits behind the point.
@@ -97,6 +120,11 @@ mod tests {
             assert_eq!(shortest(value), text);
         }
         assert_eq!(plain(1e21), "1000000000000000000000");
+        // In the middle of two decimals.
+        assert_eq!(plain(229_836_530.025_390_625), "229836530.02539062");
+        assert_eq!(plain(-10_217_282.653_320_312_5), "-10217282.653320312");
+        assert_eq!(shortest(229_836_530.025_390_625), "2.2983653002539062e+08");
+        assert_eq!(plain(0.1 + 0.2), "0.30000000000000004");
         assert_eq!(fixed(1.5), "1.500000");
     }
 

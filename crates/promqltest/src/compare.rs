@@ -68,12 +68,11 @@ fn buckets_match(expected: &Histogram, count: f64, sum: f64, found: &[Bucket]) -
     let buckets = promql::all_buckets(expected);
     let mut filled = buckets.iter().filter(|bucket| bucket.count != 0.0);
     let same = |expected: &Bucket, found: &Bucket| {
-        // The lowest bucket with custom boundaries has none below, and is shown as if it included that.
-        let lower_inclusive = expected.lower_inclusive || expected.lower == f64::NEG_INFINITY;
         almost_equal(expected.lower, found.lower)
             && almost_equal(expected.upper, found.upper)
             && almost_equal(expected.count, found.count)
-            && (lower_inclusive, expected.upper_inclusive) == (found.lower_inclusive, found.upper_inclusive)
+            && (expected.lower_inclusive, expected.upper_inclusive)
+                == (found.lower_inclusive, found.upper_inclusive)
     };
     almost_equal(expected.count, count)
         && almost_equal(expected.sum, sum)

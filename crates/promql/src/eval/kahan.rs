@@ -8,16 +8,14 @@ pub(crate) struct Kahan {
 }
 
 impl Kahan {
+    /// Without a branch, so that several sums can be taken at once.
     #[inline]
     pub(crate) fn add(&mut self, value: f64) {
         let sum = self.sum + value;
-        if sum.is_infinite() {
-            self.lost = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.lost += (self.sum - sum) + value;
-        } else {
-            self.lost += (value - sum) + self.sum;
-        }
+        let (large, small) =
+            if self.sum.abs() >= value.abs() { (self.sum, value) } else { (value, self.sum) };
+        let lost = self.lost + ((large - sum) + small);
+        self.lost = if sum.is_infinite() { 0.0 } else { lost };
         self.sum = sum;
     }
 

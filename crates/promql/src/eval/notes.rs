@@ -49,13 +49,6 @@ pub(crate) enum Note<'a> {
 impl Note<'_> {
     fn text(self) -> (Kind, String) {
         use Kind::{Info, Warning};
-        let named = |text: &str, metric: &str| {
-            if metric.is_empty() {
-                text.to_owned()
-            } else {
-                format!("{text} for metric name {}", crate::quote(metric))
-            }
-        };
         let quoted = |text: &str, metric: &str| format!("{text} {}", crate::quote(metric));
         match self {
             Self::InvalidQuantile(q) => {
@@ -82,9 +75,10 @@ impl Note<'_> {
             Self::MixedFloatsHistogramsInAggregation => {
                 (Warning, "encountered a mix of histograms and floats for aggregation".to_owned())
             }
-            Self::MixedClassicNativeHistograms { metric } => {
-                (Warning, named("vector contains a mix of classic and native histograms", metric))
-            }
+            Self::MixedClassicNativeHistograms { metric } => (
+                Warning,
+                quoted("vector contains a mix of classic and native histograms for metric name", metric),
+            ),
             Self::HistogramNotCounter { metric } => {
                 (Warning, quoted("this native histogram metric is not a counter:", metric))
             }
@@ -114,8 +108,8 @@ impl Note<'_> {
             ),
             Self::ForcedMonotonicity { metric } => (
                 Info,
-                named(
-                    "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)",
+                quoted(
+                    "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric name",
                     metric,
                 ),
             ),
@@ -135,17 +129,24 @@ impl Note<'_> {
                     metric,
                 ),
             ),
-            Self::QuantileIsNan { metric } => {
-                (Info, named("input to histogram_quantile has NaN observations, result is NaN", metric))
-            }
+            Self::QuantileIsNan { metric } => (
+                Info,
+                quoted(
+                    "input to histogram_quantile has NaN observations, result is NaN for metric name",
+                    metric,
+                ),
+            ),
             Self::QuantileIsSkewed { metric } => (
                 Info,
-                named("input to histogram_quantile has NaN observations, result is skewed higher", metric),
+                quoted(
+                    "input to histogram_quantile has NaN observations, result is skewed higher for metric name",
+                    metric,
+                ),
             ),
             Self::FractionExcludesNan { metric } => (
                 Info,
-                named(
-                    "input to histogram_fraction has NaN observations, which are excluded from all fractions",
+                quoted(
+                    "input to histogram_fraction has NaN observations, which are excluded from all fractions for metric name",
                     metric,
                 ),
             ),

@@ -46,11 +46,12 @@ fn combine(histogram: &mut Histogram, other: &Histogram, sign: f64) -> Result<()
     if histogram.schema > other.schema {
         reduce_resolution(histogram, other.schema);
     }
-    // The other's buckets at this one's resolution, without those that are in the zero bucket by now.
+    // The other's buckets at this one's resolution, without those that are within the zero bucket.
     let shift = other.schema - histogram.schema;
     let threshold = histogram.zero_threshold;
     let schema = histogram.schema;
-    let fits = shift == 0 && threshold == other.zero_threshold;
+    let is_outside = |index: i32| super::exponential_bound(index, schema) > threshold;
+    let fits = |spans: &[Span]| shift == 0 && spans.first().is_none_or(|span| is_outside(span.offset));
     for (spans, buckets, other_spans, other_buckets) in [
         (
             &mut histogram.positive_spans,
@@ -65,11 +66,11 @@ fn combine(histogram: &mut Histogram, other: &Histogram, sign: f64) -> Result<()
             &other.negative_buckets,
         ),
     ] {
-        if fits {
+        if fits(other_spans) {
             add_side(spans, buckets, |add| add(other_spans, other_buckets, sign));
         } else {
             let coarse = merged(indexed(other_spans, other_buckets).map(|(i, n)| (coarser(i, shift), n)));
-            let outside = coarse.filter(|(index, _)| super::exponential_bound(*index, schema) > threshold);
+            let outside = coarse.filter(|(index, _)| is_outside(*index));
             let (coarse_spans, coarse_buckets) = from_indexed(outside);
             add_side(spans, buckets, |add| add(&coarse_spans, &coarse_buckets, sign));
         }

@@ -71,17 +71,16 @@ pub(crate) fn quantile(q: f64, histogram: &Histogram) -> (f64, NanObservations) 
         return none(bucket.upper);
     }
     let mut observations = NanObservations::None;
+    // From the bucket's lower end.
+    rank = if forward { rank - (count - bucket.count) } else { count - rank };
     if histogram.sum.is_nan() {
+        let rest = &buckets[seen..];
         // The sum is NaN for +Inf and -Inf together, too; only NaN observations are in no bucket.
-        let in_buckets = count + buckets[seen..].iter().map(|bucket| bucket.count).sum::<f64>();
-        if in_buckets < histogram.count {
+        if count + rest.iter().map(|bucket| bucket.count).sum::<f64>() < histogram.count {
             observations = NanObservations::SkewedHigher;
         }
-    }
-    if forward {
-        rank -= count - bucket.count;
-    } else {
-        rank = count - rank;
+        // Having looked at them, Prometheus 3.5 goes on with the last one in place of the one it found.
+        bucket = rest.last().copied().unwrap_or(bucket);
     }
     let fraction = rank / bucket.count;
     if custom || (bucket.lower <= 0.0 && bucket.upper >= 0.0) {

@@ -25,25 +25,42 @@ impl Parser<'_> {
         Ok(duration)
     }
 
-    /// The duration behind `offset`: a literal with an optional sign, or an expression in parentheses. An operator that
-    /// follows belongs to the expression around it.
+    /// The duration behind `offset`. Operators behind a literal belong to the expression around it, those behind
+    /// parentheses to the duration, as in Prometheus's grammar.
     pub(super) fn offset_duration(&mut self) -> Result<DurationExpr> {
+        const CONTEXT: &str = "offset";
         let start = self.token.span().start;
-        let negative = match self.token.kind {
-            Kind::Op(BinaryOp::Sub) => self.advance().map(|_| true)?,
-            Kind::Op(BinaryOp::Add) => self.advance().map(|_| false)?,
-            _ => false,
+        let sign = match self.token.kind {
+            Kind::Op(BinaryOp::Sub) => Some(true),
+            Kind::Op(BinaryOp::Add) => Some(false),
+            _ => None,
         };
-        if !matches!(self.token.kind, Kind::Number | Kind::Duration | Kind::LeftParen) {
-            return Err(self.unexpected("offset", "number, duration, or step()"));
+        if sign.is_some() {
+            self.advance()?;
         }
-        let inner = self.duration_primary(0, "offset")?;
-        Ok(if negative { negated(start, inner) } else { inner })
+        let is_literal = matches!(self.token.kind, Kind::Number | Kind::Duration);
+        let first = match sign {
+            Some(_) if !is_literal => self.duration(SIGN, 1, CONTEXT)?,
+            _ => self.duration_primary(0, CONTEXT)?,
+        };
+        let first = if sign == Some(true) { negated(start, first) } else { first };
+        if is_literal { Ok(first) } else { self.duration_operations(first, 0, 0, CONTEXT) }
     }
 
     fn duration(&mut self, floor: u8, depth: usize, context: &str) -> Result<DurationExpr> {
         self.check_depth(depth)?;
-        let mut lhs = self.duration_sign(depth, context)?;
+        let lhs = self.duration_sign(depth, context)?;
+        self.duration_operations(lhs, floor, depth, context)
+    }
+
+    /// The operators behind `lhs` that bind at least as tightly as `floor`, with their right operands.
+    fn duration_operations(
+        &mut self,
+        mut lhs: DurationExpr,
+        floor: u8,
+        depth: usize,
+        context: &str,
+    ) -> Result<DurationExpr> {
         let mut levels = depth;
         while let Kind::Op(op) = self.token.kind {
             let precedence = precedence(op);
@@ -103,7 +120,7 @@ impl Parser<'_> {
                 let span = Span { start: token.span().start, end };
                 Ok(DurationExpr { kind: DurationKind::Paren(Box::new(inner)), span })
             }
-            _ => Err(self.unexpected(context, "number, duration, or step()")),
+            _ => Err(self.unexpected(context, "number or duration")),
         }
     }
 }

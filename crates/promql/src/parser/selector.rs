@@ -108,9 +108,9 @@ impl<'a> Parser<'a> {
     pub(super) fn range_or_subquery(&mut self, node: Node) -> Result<Node> {
         let open = self.advance()?;
         if matches!(self.token.kind, Kind::RightBracket | Kind::Colon) {
-            return Err(self.unexpected("subquery or range selector", "number, duration, or step()"));
+            return Err(self.unexpected("subquery selector", "number or duration"));
         }
-        let range = self.positive_duration("subquery or range selector")?;
+        let range = self.positive_duration("subquery selector")?;
         match self.token.kind {
             Kind::RightBracket => {
                 let close = self.advance()?;

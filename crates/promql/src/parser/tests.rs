@@ -41,10 +41,7 @@ fn errors_are_worded_and_placed_as_in_prometheus() {
         ("a @ 1 @ 2", "1:1: parse error: @ <timestamp> may not be set multiple times"),
         ("(a + b)[5m]", "1:8: parse error: ranges only allowed for vector selectors"),
         ("a[0s]", "1:3: parse error: duration must be greater than 0"),
-        (
-            "a offset",
-            "1:9: parse error: unexpected end of input in offset, expected number, duration, or step()",
-        ),
+        ("a offset", "1:9: parse error: unexpected end of input in offset, expected number or duration"),
         ("\n\n  a b", "3:5: parse error: unexpected identifier \"b\""),
         ("rate(a[5m],)", "1:11: parse error: trailing commas not allowed in function call args"),
         ("a)", "1:2: parse error: unexpected right parenthesis ')'"),

@@ -136,8 +136,13 @@ impl<'a> Planner<'a> {
         grid: Grid,
         timestamps: bool,
     ) -> Result<PlanKind> {
-        let reference = self.reference(&selector.modifiers)?;
-        let lookback_ms = self.options.lookback_ms;
+        let mut reference = self.reference(&selector.modifiers)?;
+        let mut lookback_ms = self.options.lookback_ms;
+        if timestamps && reference.at_ms.is_some() {
+            // Prometheus 3.5 reads for the offset, and then looks back from the time of `@` itself.
+            lookback_ms = lookback_ms.saturating_sub(reference.offset_ms.saturating_abs());
+            reference.offset_ms = reference.offset_ms.max(0);
+        }
         // A sample that is exactly the look-back old does not count any more.
         let number = self.select(&selector.matchers, grid, reference, lookback_ms, 0);
         let selection = self.selection(number, span);
@@ -227,7 +232,8 @@ impl<'a> Planner<'a> {
         if start_ms <= before {
             start_ms = start_ms.saturating_add(step_ms);
         }
-        let end_ms = reference.time_ms(grid.last_ms());
+        // With `@`, too, the steps of the subquery go on for as long as those of the query, although none looks there.
+        let end_ms = reference.time_ms(grid.start_ms).saturating_add(grid.last_ms() - grid.start_ms);
         let inner_grid = Grid::between(start_ms, end_ms, step_ms, self.options.limits.max_steps)?;
         let inner = self.node(&subquery.expr, inner_grid)?;
         Ok(RangeSource { input: RangeInputPlan::Subquery(inner), range_ms, reference, position: span.start })

@@ -12,14 +12,32 @@ const TOLERANCE: f64 = 1e-8;
 #[derive(Debug)]
 pub(crate) enum Answer {
     Error(String),
-    Result { points: BTreeMap<(String, i64), Point>, notes: BTreeSet<String> },
+    Result {
+        points: BTreeMap<(String, i64), Point>,
+        /// The labels of an instant query's result, as they came.
+        order: Vec<String>,
+        notes: BTreeSet<String>,
+    },
+}
+
+/// What the order of an instant query's result is to be compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It has none.
+    Any,
+    /// Series of equal values may change places.
+    Values,
+    Labels,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Point {
     Float(f64),
-    Histogram { count: f64, sum: f64, buckets: Vec<(f64, f64, f64)> },
+    Histogram { count: f64, sum: f64, buckets: Vec<Bucket> },
 }
+
+/// The bounds, the count, and which bounds are in the bucket: 0 the upper one, 1 the lower one, 2 none, 3 both.
+type Bucket = (f64, f64, f64, u8);
 
 fn ours(sample: &Sample) -> Point {
     match sample {
@@ -34,7 +52,17 @@ fn of_histogram(histogram: &Histogram) -> Point {
     Point::Histogram {
         count: histogram.count,
         sum: histogram.sum,
-        buckets: filled.map(|bucket| (bucket.lower, bucket.upper, bucket.count)).collect(),
+        buckets: filled
+            .map(|bucket| {
+                let bounds = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                    (false, true) => 0,
+                    (true, false) => 1,
+                    (false, false) => 2,
+                    (true, true) => 3,
+                };
+                (bucket.lower, bucket.upper, bucket.count, bounds)
+            })
+            .collect(),
     }
 }
 
@@ -60,7 +88,10 @@ fn their_histogram(json: &Json) -> Point {
     Point::Histogram {
         count: float(&json["count"]),
         sum: float(&json["sum"]),
-        buckets: buckets.iter().map(|b| (float(&b[1]), float(&b[2]), float(&b[3]))).collect(),
+        buckets: buckets
+            .iter()
+            .map(|b| (float(&b[1]), float(&b[2]), float(&b[3]), b[0].as_u64().unwrap() as u8))
+            .collect(),
     }
 }
 
@@ -85,7 +116,7 @@ impl Point {
                 Self::Histogram { count: b, sum: y, buckets: q },
             ) => {
                 // Subtraction may leave a bucket with next to nothing in it.
-                let filled = |buckets: &[(f64, f64, f64)]| -> Vec<(f64, f64, f64)> {
+                let filled = |buckets: &[Bucket]| -> Vec<Bucket> {
                     buckets
                         .iter()
                         .copied()
@@ -93,8 +124,8 @@ impl Point {
                         .collect()
                 };
                 let (p, q) = (filled(p), filled(q));
-                let same = |p: &(f64, f64, f64), q: &(f64, f64, f64)| {
-                    close(p.0, q.0) && close(p.1, q.1) && close_in_histogram(p.2, q.2)
+                let same = |p: &Bucket, q: &Bucket| {
+                    close(p.0, q.0) && close(p.1, q.1) && close_in_histogram(p.2, q.2) && p.3 == q.3
                 };
                 close_in_histogram(*a, *b)
                     && close_in_histogram(*x, *y)
@@ -121,6 +152,7 @@ impl Answer {
             Err(error) => return Self::Error(error),
         };
         let mut points = BTreeMap::new();
+        let mut order = Vec::new();
         match &output.value {
             Value::Scalar(scalar) => {
                 points.insert((String::new(), scalar.timestamp_ms), Point::Float(scalar.value));
@@ -129,6 +161,7 @@ impl Answer {
             Value::Vector(vector) => {
                 for element in vector {
                     let key = (key(&element.labels), element.timestamp_ms);
+                    order.push(key.0.clone());
                     assert!(points.insert(key, ours(&element.sample)).is_none(), "an element twice");
                 }
             }
@@ -145,7 +178,7 @@ impl Answer {
             }
         }
         let notes = output.warnings.iter().chain(&output.infos).map(|note| note.message.clone()).collect();
-        Self::Result { points, notes }
+        Self::Result { points, order, notes }
     }
 
     pub(crate) fn theirs(json: &Json) -> Self {
@@ -154,6 +187,7 @@ impl Answer {
         }
         let data = &json["data"];
         let mut points = BTreeMap::new();
+        let mut order = Vec::new();
         let mut add = |labels: &str, pair: &Json, histogram: bool| {
             let point = if histogram { their_histogram(&pair[1]) } else { Point::Float(float(&pair[1])) };
             points.insert((labels.to_owned(), ms(&pair[0])), point);
@@ -173,6 +207,7 @@ impl Answer {
                 for (one, many, histogram) in [("value", "values", false), ("histogram", "histograms", true)]
                 {
                     if series[one].is_array() {
+                        order.push(labels.clone());
                         add(&labels, &series[one], histogram);
                     }
                     for pair in series[many].as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -186,7 +221,7 @@ impl Answer {
             .flat_map(|kind| json[kind].as_array().cloned().unwrap_or_default())
             .map(|note| text_of(note.as_str().unwrap()))
             .collect();
-        Self::Result { points, notes }
+        Self::Result { points, order, notes }
     }
 
     pub(crate) fn has_samples(&self) -> bool {
@@ -194,10 +229,13 @@ impl Answer {
     }
 
     /// Says what differs.
-    pub(crate) fn agrees_with(&self, theirs: &Self) -> Result<(), String> {
+    pub(crate) fn agrees_with(&self, theirs: &Self, by: Order) -> Result<(), String> {
         match (self, theirs) {
             (Self::Error(_), Self::Error(_)) => Ok(()),
-            (Self::Result { points: a, notes: x }, Self::Result { points: b, notes: y }) => {
+            (
+                Self::Result { points: a, order: p, notes: x },
+                Self::Result { points: b, order: q, notes: y },
+            ) => {
                 for (key, point) in a {
                     match b.get(key) {
                         Some(other) if point.agrees_with(other) => {}
@@ -206,6 +244,18 @@ impl Answer {
                 }
                 if let Some((key, point)) = b.iter().find(|(key, _)| !a.contains_key(key)) {
                     return Err(format!("{key:?}: ours nothing, theirs {point:?}"));
+                }
+                let values = |order: &[String]| -> Vec<Point> {
+                    let value = |labels| b.iter().find(|((other, _), _)| other == labels);
+                    order.iter().filter_map(value).map(|(_, point)| point.clone()).collect()
+                };
+                let in_order = match by {
+                    Order::Any => true,
+                    Order::Labels => p == q,
+                    Order::Values => values(p).iter().zip(&values(q)).all(|(p, q)| p.agrees_with(q)),
+                };
+                if !in_order {
+                    return Err(format!("order: ours {p:?}, theirs {q:?}"));
                 }
                 // The server leaves notes out when they are many.
                 let omitted = |note: &String| note.ends_with("annotations omitted");

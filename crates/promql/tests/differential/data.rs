@@ -28,6 +28,12 @@ enum Shape {
     Exponential,
     Custom,
     GaugeHistogram,
+    /// Of changing resolutions and zero buckets.
+    Drifting,
+    /// Of changing custom boundaries.
+    Bounds,
+    /// With observations of NaN.
+    NanObservations,
     Mixed,
     /// Without gaps.
     Steady,
@@ -55,11 +61,17 @@ impl Store {
                     ("load", Shape::GaugeHistogram),
                     ("mixed", Shape::Mixed),
                     ("steady", Shape::Steady),
+                    ("drifting", Shape::Drifting),
+                    ("bounds", Shape::Bounds),
+                    ("nans", Shape::NanObservations),
                 ] {
                     for mode in ["r", "w"] {
                         store.add(labels(name, &[("mode", mode)]), shape, &mut random);
                     }
                 }
+                let zone = [("zone.name", random.pick(&["ost 1", "süd\"2"])), ("mode", "r")];
+                store.add(labels("größe.in bytes", &zone), Shape::Gauge, &mut random);
+                store.add(labels("anfragen.total", &zone), Shape::Counter, &mut random);
                 let data = random.pick(&["eu", "us"]);
                 store.add(labels("target_info", &[("region", data)]), Shape::One, &mut random);
                 let mut counts = [0.0; 5];
@@ -85,7 +97,7 @@ impl Store {
     fn add(&mut self, labels: Labels, shape: Shape, random: &mut Random) {
         let mut samples = SeriesSamples::default();
         let mut counter = 0.0;
-        let mut histogram = empty(shape);
+        let mut histogram = empty(shape, random);
         let gapless = matches!(shape, Shape::Steady | Shape::One);
         let times = if gapless { steady_times() } else { times(random) };
         for at_ms in times {
@@ -116,17 +128,35 @@ impl Store {
                     _ => random.below(1 << 40) as f64 / 1_024.0,
                 }),
                 Shape::One => Some(1.0),
-                Shape::Exponential | Shape::Custom | Shape::GaugeHistogram => None,
+                Shape::Exponential
+                | Shape::Custom
+                | Shape::GaugeHistogram
+                | Shape::Drifting
+                | Shape::Bounds
+                | Shape::NanObservations => None,
             };
             if let Some(value) = value {
                 samples.timestamps_ms.push(at_ms);
                 samples.values.push(value);
                 continue;
             }
-            if random.chance(4) || matches!(shape, Shape::GaugeHistogram) {
-                histogram = empty(shape);
+            let lasts = match shape {
+                Shape::GaugeHistogram => 0,
+                Shape::Drifting | Shape::Bounds => 85,
+                _ => 96,
+            };
+            if !random.chance(lasts) {
+                histogram = empty(shape, random);
+            }
+            if matches!(shape, Shape::Drifting) && random.chance(10) {
+                // The zero bucket may grow without a reset.
+                histogram.zero_threshold = histogram.zero_threshold.max(random.pick(&[0.001, 0.6, 0.8, 1.0]));
             }
             observe(&mut histogram, random);
+            if matches!(shape, Shape::NanObservations) && random.chance(20) {
+                histogram.count += random.below(4) as f64;
+                histogram.sum = f64::NAN;
+            }
             samples.histograms.push((at_ms, Arc::new(histogram.clone())));
         }
         self.series.insert(labels, samples);
@@ -152,18 +182,28 @@ fn times(random: &mut Random) -> Vec<i64> {
     times
 }
 
-fn empty(shape: Shape) -> Histogram {
-    let custom = matches!(shape, Shape::Custom);
+fn empty(shape: Shape, random: &mut Random) -> Histogram {
+    let custom = matches!(shape, Shape::Custom | Shape::Bounds);
     let gauge = matches!(shape, Shape::GaugeHistogram);
+    let drifting = matches!(shape, Shape::Drifting);
+    let moved = matches!(shape, Shape::Bounds) && random.chance(50);
     Histogram {
         counter_reset_hint: if gauge { CounterResetHint::Gauge } else { CounterResetHint::Unknown },
-        schema: if custom { CUSTOM_BUCKETS_SCHEMA } else { 1 },
+        schema: match (custom, drifting) {
+            (true, _) => CUSTOM_BUCKETS_SCHEMA,
+            (false, true) => random.pick(&[-1, 0, 1, 2]),
+            (false, false) => 1,
+        },
         zero_threshold: if custom { 0.0 } else { 0.001 },
-        positive_spans: vec![Span { offset: 0, length: 3 }],
+        positive_spans: vec![Span { offset: if drifting { random.pick(&[-2, 0, 3]) } else { 0 }, length: 3 }],
         positive_buckets: vec![0.0; 3],
         negative_spans: if custom { Vec::new() } else { vec![Span { offset: 1, length: 2 }] },
         negative_buckets: if custom { Vec::new() } else { vec![0.0; 2] },
-        custom_values: if custom { vec![1.0, 5.0] } else { Vec::new() },
+        custom_values: match (custom, moved) {
+            (true, false) => vec![1.0, 5.0],
+            (true, true) => vec![-1.0, 5.0],
+            (false, _) => Vec::new(),
+        },
         ..Histogram::default()
     }
 }

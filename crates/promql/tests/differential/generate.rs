@@ -2,43 +2,79 @@
 
 use promql::Window;
 
+use crate::answer::Order;
 use crate::data::{DURATION_MS, START_MS};
 use crate::random::Random;
 
 pub(crate) struct Case {
     pub(crate) query: String,
     pub(crate) window: Window,
+    pub(crate) order: Order,
 }
 
-const METRICS: [&str; 10] = [
+const METRICS: [&str; 16] = [
     "requests_total",
     "errors_total",
     "temperature",
     "wild",
+    "steady",
     "latency",
     "sizes",
     "load",
     "mixed",
+    "drifting",
+    "bounds",
+    "nans",
     "duration_bucket",
     "target_info",
+    "größe.in bytes",
+    "anfragen.total",
 ];
 
-const MATCHERS: [&str; 8] = [
+const MATCHERS: [&str; 10] = [
     "",
-    "{job=\"api\"}",
-    "{job!=\"api\"}",
-    "{instance=~\"0|2\"}",
-    "{mode!~\"w.*\"}",
-    "{instance=~\".+\",mode=\"r\"}",
-    "{le=~\".*5\"}",
-    "{nothing=\"\"}",
+    "",
+    "job=\"api\"",
+    "job!=\"api\"",
+    "instance=~\"0|2\"",
+    "mode!~\"w.*\"",
+    "instance=~\".+\",mode=\"r\"",
+    "le=~\".*5\"",
+    "nothing=\"\"",
+    "\"zone.name\"=~\".*\"",
 ];
 
-const MODIFIERS: [&str; 8] =
-    ["", "", "", "", " offset 1m", " offset -90s", " @ 1700001000", " @ end() offset 2m"];
-const RANGES: [&str; 6] = ["[1m]", "[5m]", "[37s]", "[15m]", "[2m30s]", "[90]"];
-const SUBRANGES: [&str; 5] = ["[5m:]", "[10m:1m]", "[3m:17s]", "[5m:30s] offset 1m", "[10m:2m] @ 1700001200"];
-const GROUPS: [&str; 7] = [
+const MODIFIERS: [&str; 14] = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    " offset 1m",
+    " offset -90s",
+    " offset (2m - 30s)",
+    " @ 1700001000",
+    " @ 1700001000.5",
+    " @ start()",
+    " @ end() offset 2m",
+    " @ end() offset -1m30s",
+];
+const RANGES: [&str; 9] =
+    ["[1m]", "[5m]", "[37s]", "[15m]", "[2m30s]", "[90]", "[2m * 3]", "[(2 ^ 3) * 30s + 1m]", "[15m % 4m]"];
+const SUBRANGES: [&str; 8] = [
+    "[5m:]",
+    "[10m:1m]",
+    "[3m:17s]",
+    "[5m:30s] offset 1m",
+    "[4m:25s] offset -2m",
+    "[2m * 2:1m / 2]",
+    "[10m:2m] @ 1700001200",
+    "[8m:1m] @ end()",
+];
+/// Of [`SUBRANGES`], so many are without `@`.
+const PLAIN_SUBRANGES: usize = 6;
+const GROUPS: [&str; 9] = [
     "",
     " by (job)",
     " by (job, instance)",
@@ -46,6 +82,27 @@ const GROUPS: [&str; 7] = [
     " by (le, job)",
     " by ()",
     " without (mode, le)",
+    " by (\"zone.name\")",
+    " by (__name__, mode)",
+];
+const OPERATORS: [&str; 13] =
+    ["+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<=", "< bool", "== bool"];
+/// Functions whose last digit is not the same on all machines: the server computes them with the processor's fused
+/// multiplication and addition where there is one.
+const INEXACT: [&str; 13] = [
+    "^",
+    "exp",
+    "ln(",
+    "log",
+    "sin",
+    "cos",
+    "tan",
+    "deg",
+    "rad",
+    "sqrt",
+    "std",
+    "histogram_quantile",
+    "deriv",
 ];
 
 impl Case {
@@ -58,38 +115,71 @@ impl Case {
             Window { start_ms, end_ms: start_ms + step_ms * random.below(12) as i64, step_ms }
         };
         let depth = random.below(4);
-        let query = if random.chance(8) { scalar(random, depth) } else { vector(random, depth) };
-        Self { query, window }
+        let (query, order) = match random.below(100) {
+            0..8 => (scalar(random, depth), Order::Any),
+            8..12 => {
+                let inner = vector(random, depth);
+                (format!("{}({inner})", random.pick(&["sort", "sort_desc"])), Order::Values)
+            }
+            12..15 => {
+                let labels =
+                    random.pick(&["\"instance\"", "\"mode\", \"job\"", "\"zone.name\", \"instance\""]);
+                let inner = vector(random, depth);
+                (
+                    format!("{}({inner}, {labels})", random.pick(&["sort_by_label", "sort_by_label_desc"])),
+                    Order::Labels,
+                )
+            }
+            15..17 => (format!("{}{}", selector(random), random.pick(&RANGES)), Order::Any),
+            _ => (vector(random, depth), Order::Any),
+        };
+        let order = if window.is_instant() { order } else { Order::Any };
+        Self { query, window, order }
     }
 }
 
 fn selector(random: &mut Random) -> String {
-    format!("{}{}", random.pick(&METRICS), random.pick(&MATCHERS))
+    let (metric, matchers) = (random.pick(&METRICS), random.pick(&MATCHERS));
+    let is_plain = metric.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    match (is_plain, matchers) {
+        (true, "") => metric.to_owned(),
+        (true, matchers) => format!("{metric}{{{matchers}}}"),
+        (false, matchers) => format!("{{\"{metric}\",{matchers}}}"),
+    }
 }
 
 fn range(random: &mut Random, depth: u64) -> String {
     if depth > 0 && random.chance(20) {
         let inner = vector(random, depth - 1);
         // The server loses its way with `@` in subqueries of subqueries.
-        let subrange = random.pick(if inner.contains(':') { &SUBRANGES[..4] } else { &SUBRANGES });
-        return format!("({inner}){subrange}");
+        let among = if inner.contains(':') { &SUBRANGES[..PLAIN_SUBRANGES] } else { &SUBRANGES };
+        return format!("({inner}){}", random.pick(among));
     }
     format!("{}{}{}", selector(random), random.pick(&RANGES), random.pick(&MODIFIERS))
 }
 
 fn scalar(random: &mut Random, depth: u64) -> String {
     match random.below(if depth > 0 { 7 } else { 4 }) {
-        0 | 1 => random.pick(&["0", "1", "2.5", "-3", "0.9", "1e10", "NaN", "Inf", "5m"]).to_owned(),
+        0 | 1 => random
+            .pick(&["0", "1", "2.5", "-3", "0.9", "1e10", "NaN", "Inf", "-Inf", "5m", "0x1F", "1_000", ".5"])
+            .to_owned(),
         // As a power or a divisor's dividend, a large number blows the last digit up.
         2 => "(time() - 1700000000)".to_owned(),
         3 => "pi()".to_owned(),
         4 => format!("scalar({})", vector(random, depth - 1)),
         5 => {
             let op = random.pick(&["+", "-", "*", "/", "%", "^", "atan2", "== bool", "< bool", ">= bool"]);
-            format!("({} {op} {})", scalar(random, depth - 1), scalar(random, depth - 1))
+            let (lhs, rhs) = (scalar(random, depth - 1), scalar(random, depth - 1));
+            format!("({lhs} {} {rhs})", fitting(op, &lhs, &rhs))
         }
-        _ => format!("-({})", scalar(random, depth - 1)),
+        _ => format!("{}({})", random.pick(&["-", "+"]), scalar(random, depth - 1)),
     }
+}
+
+/// The operator, or one that does not make much of the last digit of an operand.
+fn fitting<'o>(op: &'o str, lhs: &str, rhs: &str) -> &'o str {
+    let is_inexact = |text: &str| INEXACT.iter().any(|name| text.contains(name));
+    if op == "%" && (is_inexact(lhs) || is_inexact(rhs)) { "-" } else { op }
 }
 
 fn vector(random: &mut Random, depth: u64) -> String {
@@ -105,75 +195,119 @@ fn vector(random: &mut Random, depth: u64) -> String {
         2 | 3 => aggregation(random, depth),
         4 => binary(random, depth),
         5 => {
-            let op = random.pick(&["+", "-", "*", "/", "%", "^", "==", "!=", "> bool", "<", ">=", "atan2"]);
+            let op = random.pick(&OPERATORS);
             let (vector, scalar) = (vector(random, depth - 1), scalar(random, depth - 1));
+            let op = fitting(op, &vector, &scalar);
             if random.chance(50) {
                 format!("({vector} {op} {scalar})")
             } else {
                 format!("({scalar} {op} {vector})")
             }
         }
-        6 => format!("-({})", vector(random, depth - 1)),
+        6 => format!("{}({})", random.pick(&["-", "-", "+"]), vector(random, depth - 1)),
         7 => map_call(random, depth),
-        8 => {
-            let quantile = scalar(random, 0);
-            let buckets = random.pick(&[
-                "duration_bucket",
-                "rate(duration_bucket[5m])",
-                "latency",
-                "sizes",
-                "rate(latency[3m])",
-            ]);
-            if random.chance(40) {
-                format!("histogram_quantile({quantile}, sum{} ({buckets}))", random.pick(&GROUPS))
-            } else {
-                format!("histogram_quantile({quantile}, {buckets})")
-            }
-        }
-        9 => match random.below(8) {
-            6 | 7 => {
-                // Over series with gaps the server mixes series up.
-                let base = random.pick(&["steady", "steady{mode=\"r\"}", "rate(steady[5m])", "-steady"]);
-                let labels = random.pick(&[
-                    "",
-                    ", {region=~\".+\"}",
-                    ", {region=\"eu\"}",
-                    ", {__name__=\"target_info\"}",
-                    ", {nothing=~\".+\"}",
-                    ", {__name__=~\".*_info\",region!=\"us\"}",
-                ]);
-                format!("info({base}{labels})")
-            }
-            0 => format!("absent({})", vector(random, depth - 1)),
-            1 => format!("absent_over_time({})", range(random, depth)),
-            2 => format!(
-                "label_replace({}, \"new\", \"$1-x\", \"instance\", \"(.*)\")",
-                vector(random, depth - 1)
-            ),
-            3 => format!("label_join({}, \"new\", \"-\", \"job\", \"mode\")", vector(random, depth - 1)),
-            4 => format!(
-                "histogram_fraction({}, {}, {})",
-                scalar(random, 0),
-                scalar(random, 0),
-                vector(random, depth - 1)
-            ),
-            _ => format!("vector({})", scalar(random, depth - 1)),
-        },
+        8 => quantile_of_histogram(random),
+        9 => other_call(random, depth),
         10 => {
             let op = random.pick(&["and", "or", "unless"]);
-            let on = random.pick(&["", " on (job)", " ignoring (mode)", " on ()"]);
+            let on = random.pick(&["", " on (job)", " ignoring (mode)", " on ()", " on (\"zone.name\")"]);
             format!("({} {op}{on} {})", vector(random, depth - 1), vector(random, depth - 1))
         }
         _ => format!("{}{}", selector(random), random.pick(&MODIFIERS)),
     }
 }
 
+fn quantile_of_histogram(random: &mut Random) -> String {
+    let quantile = scalar(random, 0);
+    let buckets = random.pick(&[
+        "duration_bucket",
+        "rate(duration_bucket[5m])",
+        "latency",
+        "sizes",
+        "rate(latency[3m])",
+        "drifting",
+        "rate(drifting[4m])",
+        "bounds",
+        "nans",
+        "increase(nans[2m])",
+        "{__name__=~\"latency|duration_bucket\"}",
+    ]);
+    if random.chance(40) {
+        format!("histogram_quantile({quantile}, sum{} ({buckets}))", random.pick(&GROUPS))
+    } else {
+        format!("histogram_quantile({quantile}, {buckets})")
+    }
+}
+
+fn other_call(random: &mut Random, depth: u64) -> String {
+    match random.below(10) {
+        6 | 7 => {
+            // Over series with gaps the server mixes series up.
+            let base = random.pick(&["steady", "steady{mode=\"r\"}", "rate(steady[5m])", "-steady"]);
+            let labels = random.pick(&[
+                "",
+                ", {region=~\".+\"}",
+                ", {region=\"eu\"}",
+                ", {__name__=\"target_info\"}",
+                ", {nothing=~\".+\"}",
+                ", {__name__=~\".*_info\",region!=\"us\"}",
+            ]);
+            format!("info({base}{labels})")
+        }
+        0 => format!("absent({})", vector(random, depth - 1)),
+        1 => format!("absent_over_time({})", range(random, depth)),
+        2 | 8 => {
+            let (label, replacement, source, pattern) = random.pick(&[
+                ("new", "$1-x", "instance", "(.*)"),
+                ("job", "", "mode", "r"),
+                ("instance", "same", "instance", ".*"),
+                ("zone.name", "${a}$$", "zone.name", "(?P<a>.{2}).*"),
+                ("__name__", "renamed_$0", "job", "a.*"),
+                ("le", "$1", "le", "0(.+)"),
+            ]);
+            format!(
+                "label_replace({}, \"{label}\", \"{replacement}\", \"{source}\", \"{pattern}\")",
+                vector(random, depth - 1)
+            )
+        }
+        3 => {
+            let labels = random.pick(&[
+                "\"new\", \"-\", \"job\", \"mode\"",
+                "\"mode\", \"\"",
+                "\"job\", \"/\", \"zone.name\"",
+            ]);
+            format!("label_join({}, {labels})", vector(random, depth - 1))
+        }
+        4 => format!(
+            "histogram_fraction({}, {}, {})",
+            scalar(random, 0),
+            scalar(random, 0),
+            vector(random, depth - 1)
+        ),
+        5 => format!("vector({})", scalar(random, depth - 1)),
+        _ => format!("{}()", random.pick(&["hour", "minute", "day_of_month", "days_in_month"])),
+    }
+}
+
 fn range_call(random: &mut Random, depth: u64) -> String {
     let range = range(random, depth);
     match random.below(12) {
-        0 => format!("quantile_over_time({}, {range})", random.pick(&["0.5", "0.9", "0", "1", "-1"])),
-        1 => format!("predict_linear({range}, {})", random.pick(&["60", "-30", "3600"])),
-        2 => format!("double_exponential_smoothing({range}, 0.3, 0.6)"),
+        0 => {
+            let quantile = if random.chance(80) {
+                random.pick(&["0.5", "0.9", "0", "1", "-1"]).to_owned()
+            } else {
+                scalar(random, depth)
+            };
+            format!("quantile_over_time({quantile}, {range})")
+        }
+        1 => format!(
+            "predict_linear({range}, {})",
+            random.pick(&["60", "-30", "3600", "(time() - 1700000000)"])
+        ),
+        2 => {
+            let factors = random.pick(&["0.3, 0.6", "0.9, 0.05", "0.01, 0.99", "0.5, 1"]);
+            format!("double_exponential_smoothing({range}, {factors})")
+        }
         _ => {
             let function = random.pick(&[
                 "rate",
@@ -206,10 +340,11 @@ fn range_call(random: &mut Random, depth: u64) -> String {
 
 fn map_call(random: &mut Random, depth: u64) -> String {
     let inner = vector(random, depth - 1);
-    match random.below(5) {
+    match random.below(7) {
         0 => format!("clamp({inner}, {}, {})", scalar(random, 0), scalar(random, 0)),
         1 => format!("round({inner}, {})", random.pick(&["1", "0.5", "10"])),
-        2 => {
+        2 => format!("{}({inner}, {})", random.pick(&["clamp_min", "clamp_max"]), scalar(random, 0)),
+        3 | 4 => {
             let function = random.pick(&[
                 "histogram_count",
                 "histogram_sum",
@@ -222,25 +357,39 @@ fn map_call(random: &mut Random, depth: u64) -> String {
         _ => {
             let function = random.pick(&[
                 "abs",
+                "acos",
+                "acosh",
+                "asin",
+                "asinh",
+                "atan",
+                "atanh",
                 "ceil",
-                "floor",
+                "cos",
+                "cosh",
+                "day_of_month",
+                "day_of_week",
+                "day_of_year",
+                "days_in_month",
+                "deg",
                 "exp",
+                "floor",
+                "hour",
                 "ln",
-                "log2",
                 "log10",
-                "sqrt",
+                "log2",
+                "minute",
+                "month",
+                "rad",
+                "round",
                 "sgn",
                 "sin",
-                "cosh",
-                "atan",
-                "deg",
+                "sinh",
+                "sqrt",
+                "tan",
+                "tanh",
                 "timestamp",
-                "hour",
-                "day_of_week",
-                "days_in_month",
+                "timestamp",
                 "year",
-                "month",
-                "day_of_year",
             ]);
             format!("{function}({inner})")
         }
@@ -250,31 +399,42 @@ fn map_call(random: &mut Random, depth: u64) -> String {
 fn aggregation(random: &mut Random, depth: u64) -> String {
     let inner = vector(random, depth - 1);
     let group = random.pick(&GROUPS);
-    match random.below(8) {
+    match random.below(10) {
         0 => format!("quantile{group} ({}, {inner})", random.pick(&["0.5", "0.95", "2", "NaN"])),
         // Values as they were written: in the last digits of a result's text the two may differ.
-        1 => format!("count_values{group} (\"value\", {})", random.pick(&["requests_total", "temperature"])),
+        1 => {
+            let label = random.pick(&["value", "job", "zone.name"]);
+            format!("count_values{group} (\"{label}\", {})", selector(random))
+        }
         // Only selectors have an order in the server; what its operators make comes in that of a hash table.
-        2 => format!("limitk{group} ({}, {})", random.pick(&["1", "2", "5"]), selector(random)),
-        3 => format!("limit_ratio ({}, {inner})", random.pick(&["0.5", "-0.5", "1", "0.1"])),
+        2 => format!("limitk{group} ({}, {})", random.pick(&["1", "2", "5", "0"]), selector(random)),
+        3 => format!("limit_ratio ({}, {inner})", random.pick(&["0.5", "-0.5", "1", "0.1", "-1.5", "0"])),
+        4 => {
+            let op = random.pick(&["topk", "bottomk"]);
+            format!("{op}{group} ({}, {})", random.pick(&["1", "2", "5", "0"]), selector(random))
+        }
         _ => {
-            let op = random.pick(&["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"]);
+            let op = random
+                .pick(&["sum", "sum", "avg", "avg", "min", "max", "count", "group", "stddev", "stdvar"]);
             format!("{op}{group} ({inner})")
         }
     }
 }
 
 fn binary(random: &mut Random, depth: u64) -> String {
-    let op = random.pick(&["+", "-", "*", "/", "%", "^", "==", "!=", ">", "< bool", "== bool", "atan2"]);
+    let op = random.pick(&OPERATORS);
     let (lhs, rhs) = (vector(random, depth - 1), vector(random, depth - 1));
+    let op = fitting(op, &lhs, &rhs);
     let matching = random.pick(&[
         "",
         "",
         " on (job, instance, mode)",
         " ignoring (le)",
+        " ignoring (le, \"zone.name\")",
         " on (job, instance) group_left ()",
         " on (job) group_right (mode)",
         " ignoring (mode, le) group_left (region)",
+        " on (job, instance) group_left (\"zone.name\")",
     ]);
     format!("({lhs} {op}{matching} {rhs})")
 }

@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use answer::Answer;
+use answer::{Answer, Order};
 use generate::Case;
 use libtest_mimic::{Arguments, Failed, Trial};
 use promql::{EvalOptions, Window};
@@ -60,10 +60,10 @@ fn compare(binary: &OsStr) -> Result<(), Failed> {
         let case = Case::random(&mut Random::new(seed));
         let (ours, theirs) = answers(&store, &server, &case.query, case.window)?;
         with_samples += usize::from(theirs.has_samples());
-        if ours.agrees_with(&theirs).is_err() {
+        if ours.agrees_with(&theirs, case.order).is_err() {
             server = start()?;
             let (ours, theirs) = answers(&store, &server, &case.query, case.window)?;
-            let Err(difference) = ours.agrees_with(&theirs) else {
+            let Err(difference) = ours.agrees_with(&theirs, case.order) else {
                 println!("seed {seed}: two servers differ about {}", case.query);
                 contradictions += 1;
                 continue;
@@ -115,7 +115,7 @@ fn report(
         for child in expr.root().children() {
             let part = child.to_string();
             let (ours, theirs) = answers(store, server, &part, case.window)?;
-            if let Err(difference) = ours.agrees_with(&theirs) {
+            if let Err(difference) = ours.agrees_with(&theirs, Order::Any) {
                 if part.len() < smallest.0.len() {
                     smallest = (part.clone(), difference);
                 }

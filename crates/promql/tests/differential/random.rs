@@ -4,7 +4,8 @@ pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        // The state counts up by a constant: neighbours' would otherwise give the same numbers, shifted.
+        Self(Self(seed).next())
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -24,7 +25,7 @@ impl Random {
         self.below(100) < percent
     }
 
-    pub(crate) fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize]
     }
 }

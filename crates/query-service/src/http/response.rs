@@ -362,9 +362,7 @@ fn write_histogram_point(json: &mut Json, timestamp_ms: i64, histogram: &Histogr
     if filled.peek().is_some() {
         json.raw(",\"buckets\":");
         json.list(filled, |json, bucket| {
-            // The lowest bucket with custom boundaries has none below, which it includes.
-            let lower_inclusive = bucket.lower_inclusive || bucket.lower == f64::NEG_INFINITY;
-            json.raw(match (lower_inclusive, bucket.upper_inclusive) {
+            json.raw(match (bucket.lower_inclusive, bucket.upper_inclusive) {
                 (false, true) => "[0,",
                 (true, false) => "[1,",
                 (false, false) => "[2,",

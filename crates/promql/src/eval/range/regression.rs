@@ -10,18 +10,35 @@ impl Call<'_> {
     /// `deriv` and `predict_linear`: simple linear regression by least squares.
     pub(super) fn regressions(&self, out: &mut Column) {
         let times = &self.samples.timestamps_ms;
+        let values = &self.samples.values;
+        // The last sample so far that differs from the one before it, and up to where that was looked for.
+        let (mut changed, mut seen) = (0, 1);
         for window in self.windows() {
             if !self.floats_only(&window, 2) {
                 continue;
             }
             let floats = window.floats.clone();
-            let values = &self.samples.values[floats.clone()];
-            let times = &times[floats];
-            out.floats[window.step] = if self.function == RangeFunction::Deriv {
+            while seen < floats.end {
+                if values[seen] != values[seen - 1] {
+                    changed = seen;
+                }
+                seen += 1;
+            }
+            let first = values[floats.start];
+            let at_ms = if self.function == RangeFunction::Deriv {
                 // Times relative to one nearby keep their digits.
-                regression(times, values, times[0]).0
+                times[floats.start]
             } else {
-                let (slope, intercept) = regression(times, values, self.grid.time_ms(window.step));
+                self.grid.time_ms(window.step)
+            };
+            let (slope, intercept) = if changed <= floats.start && !first.is_nan() {
+                if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) }
+            } else {
+                regression(&times[floats.clone()], &values[floats], at_ms)
+            };
+            out.floats[window.step] = if self.function == RangeFunction::Deriv {
+                slope
+            } else {
                 slope * self.param(0, window.step) + intercept
             };
         }
@@ -57,27 +74,20 @@ impl Call<'_> {
     }
 }
 
-/// Slope (per second) and value at `at_ms` of the line through the samples.
+/// Slope (per second) and value at `at_ms` of the line through the samples, whose values are not all equal.
 fn regression(times: &[i64], values: &[f64], at_ms: i64) -> (f64, f64) {
-    let first = values[0];
-    let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) =
-        (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
-    let mut constant = true;
-    for (time, value) in times.iter().zip(values) {
-        constant &= *value == first;
+    // Sums of x, y, xy and xx.
+    let mut sums = [Kahan::default(); 4];
+    for (time, &y) in times.iter().zip(values) {
         let x = (time - at_ms) as f64 / 1_000.0;
-        x_sum.add(x);
-        y_sum.add(*value);
-        xy_sum.add(x * value);
-        xx_sum.add(x * x);
-    }
-    if constant {
-        return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
+        for (sum, value) in sums.iter_mut().zip([x, y, x * y, x * x]) {
+            sum.add(value);
+        }
     }
     let count = values.len() as f64;
-    let (x, y) = (x_sum.plain_total(), y_sum.plain_total());
-    let covariance = xy_sum.plain_total() - x * y / count;
-    let variance = xx_sum.plain_total() - x * x / count;
+    let [x, y, xy, xx] = sums.map(Kahan::plain_total);
+    let covariance = xy - x * y / count;
+    let variance = xx - x * x / count;
     let slope = covariance / variance;
     (slope, y / count - slope * x / count)
 }
