@@ -22,6 +22,15 @@ pub struct ShardManifest {
     /// Fresh objects whose data is in merged objects (or was absorbed from them), and since when, in milliseconds since the Unix
     /// epoch. They are here until the object is deleted.
     pub absorbed: BTreeMap<SegmentKey, i64>,
+    /// How many fresh objects have left `absorbed` ([`Self::forget_deleted`]): a reader sees by it whether one came and went
+    /// that it never saw.
+    pub swept: u64,
+    /// The last of them in segment order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swept_to: Option<SegmentKey>,
+    /// The `last` of what left `merged` for tenant segments at a time, of the last day. What turns up late with a name before one of
+    /// these is not merged with what is after it: that would change which sample wins.
+    pub absorbed_to: BTreeSet<SegmentKey>,
     /// Merged objects that left `merged`, until the object is deleted.
     pub retired: Vec<Retired>,
     /// Merged objects that nobody refers to and that are about to be deleted. Nobody may refer to them any more.
@@ -105,6 +114,22 @@ impl ShardManifest {
     #[must_use]
     pub fn has_absorbed(&self, segment: &SegmentKey) -> bool {
         self.absorbed.contains_key(segment)
+    }
+
+    /// Takes fresh segments off `absorbed` whose objects are deleted; those that are not there are passed over.
+    pub fn forget_deleted(&mut self, deleted: &[SegmentKey]) {
+        for segment in deleted {
+            if self.absorbed.remove(segment).is_some() {
+                self.swept += 1;
+                self.swept_to = self.swept_to.max(Some(*segment));
+            }
+        }
+    }
+
+    /// The last fresh segment, in segment order, whose data is found through this manifest or those of tenants.
+    #[must_use]
+    pub fn absorbed_to(&self) -> Option<SegmentKey> {
+        self.absorbed.last_key_value().map(|(segment, _)| *segment).max(self.swept_to)
     }
 
     /// The merged object `id`, unless it has left.

@@ -41,13 +41,21 @@ fn shard_manifest() -> impl Strategy<Value = ShardManifest> {
         (any::<u64>(), any::<u64>()),
         btree_map(id(), merged, 0..4),
         btree_map(key(), any::<i64>(), 0..4),
-        vec(retired(), 0..3),
+        (btree_set(key(), 0..3), vec(retired(), 0..3)),
         btree_set(id(), 0..3),
         btree_set(tenant(), 0..3),
         vec(quarantined(), 0..3),
     )
         .prop_map(
-            |((generation, epoch), merged, absorbed, retired, doomed, deleted_tenants, quarantined)| {
+            |(
+                (generation, epoch),
+                merged,
+                absorbed,
+                (absorbed_to, retired),
+                doomed,
+                deleted_tenants,
+                quarantined,
+            )| {
                 let merged = merged.into_iter().map(|(id, (len, tier, (first, last), samples, tenants))| {
                     Merged { id, len, tier, first, last, samples, tenants }
                 });
@@ -56,6 +64,8 @@ fn shard_manifest() -> impl Strategy<Value = ShardManifest> {
                     generation,
                     epoch,
                     merged,
+                    swept: absorbed.len() as u64,
+                    swept_to: absorbed.keys().next().copied(),
                     absorbed,
                     retired,
                     doomed,
