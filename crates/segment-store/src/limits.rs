@@ -33,3 +33,56 @@ pub const MANIFEST_BYTES_PER_BYTE: u64 = 256;
 
 /// What any manifest may unpack to, in bytes: a small one is harmless.
 pub const MAX_SMALL_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// Neighbouring objects of one tier that make a merge worth while. With more, each sample is written less often, and more
+/// objects lie about.
+pub const MERGE_FAN_IN: usize = 64;
+
+/// Objects that one merge of the first stage takes at most: as many GETs, some seconds on S3.
+pub const MERGE_OBJECTS: usize = 1_000;
+
+/// Bytes of objects that one merge of the first stage takes at most: all are held in memory.
+pub const MERGE_BYTES: u64 = 64 << 20;
+
+/// A merged object is full with so many samples: a tenant that has them all takes some 150 MB while they are merged.
+pub const MERGE_SAMPLES: u64 = 4_000_000;
+
+/// What the last input may bring beyond that: more than any flush holds.
+pub const MERGE_SLACK_SAMPLES: u64 = 500_000;
+
+/// Fresh segments are merged, however few, when the oldest has waited for this long: what the second stage takes must be merged, and
+/// a restart reads the footer of each.
+pub const MERGE_FRESH_WAIT: Duration = Duration::from_secs(5 * 60);
+
+/// Merged objects that are absorbed at a time at most.
+pub const ABSORB_OBJECTS: usize = 256;
+
+/// Samples in merged objects that are absorbed without waiting for the end of their window. A query decodes the whole part of
+/// its tenant in a merged object.
+pub const ABSORB_SAMPLES: u64 = 8_000_000;
+
+/// The same for each tenant in them: absorbing takes four requests a tenant, so this makes it at most 200 a million samples.
+pub const ABSORB_SAMPLES_A_TENANT: u64 = 20_000;
+
+/// How much later than a window's end the newest segment must be for the window to count as over: samples are scraped and sent
+/// with some delay.
+pub const ABSORB_SETTLE: Duration = Duration::from_secs(5 * 60);
+
+/// Segments of a window, alike in size, that make a merge worth while.
+pub const SEGMENT_FAN_IN: usize = 4;
+
+/// Sizes are alike when one is at most so many times all later ones.
+pub const SEGMENT_SIZE_RATIO: u64 = 4;
+
+/// How much later than a day's end the newest segment must be for the day to be put together: then its last window has been.
+pub const DAY_SETTLE: Duration = Duration::from_secs(60 * 60);
+
+/// A tenant segment is full with so many bytes, about: it is put whole, so it is held whole.
+pub const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// A tenant segment is full with so many series, however small: the index of each segment that takes part in a merge is in memory,
+/// at some 100 bytes a series.
+pub const MAX_SEGMENT_SERIES: u32 = 1 << 18;
+
+/// Bytes that a merge of tenant segments reads with one request, where so many lie together; twice as much of each is held.
+pub const MERGE_READ_BYTES: u64 = 2 << 20;

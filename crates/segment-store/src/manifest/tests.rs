@@ -67,6 +67,7 @@ fn shard_manifest() -> impl Strategy<Value = ShardManifest> {
                     swept: absorbed.len() as u64,
                     swept_to: absorbed.keys().next().copied(),
                     absorbed,
+                    absorbed_to,
                     retired,
                     doomed,
                     deleted_tenants,

@@ -1,0 +1,3 @@
+//! Compaction.
+
+pub mod plan;
