@@ -5,8 +5,10 @@
 use std::sync::OnceLock;
 
 use roaring::RoaringBitmap;
-use storage_format::tenant::{MetricsIndex, Postings, TenantFooter};
-use storage_format::{Footer, Parsed, PartitionEntry, Section, Signal, decode_metrics_partition, inspect};
+use storage_format::tenant::{MetricsIndex, Postings, SegmentStream, StreamStep, TenantFooter};
+use storage_format::{
+    Footer, Parsed, PartitionEntry, PartitionMerger, Section, Signal, decode_metrics_partition, inspect,
+};
 use telemetry::{BatchCounts, TenantId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -33,6 +35,9 @@ pub(crate) fn partition(data: &[u8]) {
         checksum: xxh3_64(data),
     };
     let _ = decode_metrics_partition(&entry, data);
+    let mut merger = PartitionMerger::new();
+    let _ = merger.push(&entry, data);
+    let _ = merger.finish();
 }
 
 fn golden() -> &'static [u8] {
@@ -104,6 +109,21 @@ pub(crate) fn section(data: &[u8]) {
             ),
         })
         .collect();
+    if let Ok(mut stream) = SegmentStream::<&[u8]>::new(&footer, parsed.clone()) {
+        // The object as the replaced section makes it; blocks are where they were.
+        while let Ok(step) = stream.advance() {
+            let range = match step {
+                StreamStep::End => break,
+                StreamStep::Series => continue,
+                StreamStep::Blocks => stream.next_fetch(1 << 20, 0),
+            };
+            let Some(range) = range else { break };
+            let part = object.get(range.start as usize..range.end as usize).unwrap_or_default();
+            if stream.supply(range, part).is_err() {
+                break;
+            }
+        }
+    }
     if let Ok(batch) = parsed.read(&series, i64::MIN, i64::MAX, &fetched) {
         assert!(batch.series.len() as u64 <= original.counts.series.max(footer.counts.series));
     }

@@ -43,7 +43,7 @@ pub use error::{EncodeError, FormatError};
 pub use footer::{Footer, FooterParse, Parsed, PartitionEntry, Signal};
 pub use fresh::{CopyError, FreshPartition, FreshSegmentWriter, decode_metrics_partition, encode_fresh};
 pub use inspect::{ColumnBytes, PartitionDescription, SegmentDescription, inspect};
-pub use merge::{MergeCounts, PartitionMerger};
+pub use merge::{MergeCounts, PartitionMerger, distinct_exemplars};
 pub use section::Section;
 pub use tenant::{MetricsIndex, TenantFooter, TenantFooterParse, TenantSegmentWriter};
 pub use trailer::{SegmentKind, VERSION};

@@ -20,7 +20,8 @@ use crate::partition;
 mod runs;
 mod tables;
 
-use runs::{FloatRun, Grouped, distinct_exemplars, keep_last, merge_kinds};
+pub use runs::distinct_exemplars;
+use runs::{FloatRun, Grouped, keep_last, merge_kinds};
 use tables::SeriesTable;
 
 /// What was merged: samples and exemplars of the result are those read less those replaced.

@@ -7,14 +7,20 @@ mod directory;
 mod footer;
 mod index;
 mod lists;
+mod lookup;
 mod postings;
 mod read;
+mod stream;
+mod times;
 mod writer;
 
 pub use directory::{Block, BlockKind};
 pub use footer::{NameSection, TenantFooter, TenantFooterParse};
 pub use index::MetricsIndex;
+pub use lookup::DecodedValues;
 pub use postings::Postings;
+pub use stream::{SegmentStream, StreamStep};
+pub use times::{SeriesTimes, read_exemplars, read_histograms};
 pub use writer::{SeriesSamples, TenantSegmentSummary, TenantSegmentWriter};
 
 #[cfg(test)]

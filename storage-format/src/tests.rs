@@ -6,9 +6,13 @@ mod merging;
 mod round_trip;
 mod strategies;
 
-use telemetry::{MetricBatch, TenantId};
+use std::sync::Arc;
 
-use crate::tenant::{MetricsIndex, SeriesSamples, TenantFooter, TenantSegmentWriter};
+use telemetry::{MetricBatch, Series, TenantId};
+
+use crate::tenant::{
+    MetricsIndex, SegmentStream, SeriesSamples, StreamStep, TenantFooter, TenantSegmentWriter,
+};
 use crate::{Footer, FormatError, FreshPartition, Parsed, Signal, decode_metrics_partition, encode_fresh};
 
 fn tenant(name: &str) -> TenantId {
@@ -85,6 +89,38 @@ fn read_tenant_segment(object: &[u8], start_ms: i64, end_ms: i64) -> Result<Metr
     let mut batch = index.read(&series, start_ms, end_ms, &fetched)?;
     batch.metadata = index.metadata().clone();
     Ok(batch)
+}
+
+/// Everything in a tenant segment, series by series as a merge reads it; of the bytes at most `most_bytes` or a block at a time.
+fn stream_tenant_segment(object: &[u8], most_bytes: u64) -> Result<MetricBatch, FormatError> {
+    let Parsed::Done(footer) = TenantFooter::parse(object, object.len() as u64)? else {
+        panic!("a reader of everything is asked for more");
+    };
+    let bytes = |range: std::ops::Range<u64>| &object[range.start as usize..range.end as usize];
+    let index = MetricsIndex::parse(&footer, bytes(footer.index_range()))?;
+    let mut stream: SegmentStream<Vec<u8>> = SegmentStream::new(&footer, index)?;
+    let mut batch = MetricBatch { metadata: stream.metadata().clone(), ..MetricBatch::default() };
+    loop {
+        match stream.advance()? {
+            StreamStep::End => return Ok(batch),
+            StreamStep::Blocks => {
+                let range = stream.next_fetch(most_bytes, 0).expect("blocks are missing");
+                stream.supply(range.clone(), bytes(range).to_vec())?;
+            }
+            StreamStep::Series => {
+                let index = batch.series.len() as u32;
+                let series = stream.series();
+                batch.series.push(Arc::new(Series::new(series.labels.clone())));
+                batch.timestamps_ms.extend_from_slice(series.timestamps_ms);
+                batch.values.extend_from_slice(series.values);
+                batch.float_ends.push(batch.values.len() as u32);
+                batch
+                    .histograms
+                    .extend(series.histograms.iter().map(|(at, of)| (index, *at, Arc::clone(of))));
+                batch.exemplars.extend(series.exemplars.iter().map(|of| (index, of.clone())));
+            }
+        }
+    }
 }
 
 /// Panics unless both hold the same, bit by bit.

@@ -51,6 +51,11 @@ impl Dictionary {
         self.bounds.len()
     }
 
+    /// Memory held, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pairs.len() + size_of_val(self.bounds.as_slice())
+    }
+
     pub(crate) fn value(&self, id: u32) -> &str {
         let (start, end) = self.bounds[id as usize];
         &self.pairs[start as usize..end as usize]

@@ -59,7 +59,7 @@ struct NameColumn<T> {
 }
 
 impl<T: Borrow<str> + Clone + Eq + Hash> NameColumn<T> {
-    fn id_of<'a>(&mut self, pair: &'a str, value: &'a str) -> u32
+    fn id_of<'a>(&mut self, pair: &'a str, value: &'a str, pair_bytes: &mut u64) -> u32
     where
         T: Keep<'a>,
     {
@@ -70,6 +70,7 @@ impl<T: Borrow<str> + Clone + Eq + Hash> NameColumn<T> {
         let kept = T::keep(pair);
         self.ids.insert(kept.clone(), id);
         self.entries.push(Entry { pair: kept, value_start: (pair.len() - value.len()) as u32 });
+        *pair_bytes += pair.len() as u64;
         id
     }
 }
@@ -96,6 +97,7 @@ pub(crate) struct LabelWriter<T> {
     rows: u32,
     shape_start: u32,
     text_bytes: u64,
+    pair_bytes: u64,
     /// The id of the name `__name__`.
     metric: Option<u32>,
     /// For each metric the end of its rows; the last one is not there yet.
@@ -114,6 +116,7 @@ impl<T> Default for LabelWriter<T> {
             rows: 0,
             shape_start: 0,
             text_bytes: 0,
+            pair_bytes: 0,
             metric: None,
             metric_ends: Vec::new(),
         }
@@ -164,7 +167,7 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
                 if new_name != column.name.borrow() {
                     break;
                 }
-                let id = column.id_of(&rest[..rest.len() - after.len()], value);
+                let id = column.id_of(&rest[..rest.len() - after.len()], value, &mut self.pair_bytes);
                 slot.pair = column.entries[id as usize].pair.clone();
                 slot.changed = true;
                 rest = after;
@@ -211,7 +214,7 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
                 None => self.add_name(name),
             };
             let column = &mut self.names[id as usize];
-            let value_id = column.id_of(&rest[..rest.len() - after.len()], value);
+            let value_id = column.id_of(&rest[..rest.len() - after.len()], value, &mut self.pair_bytes);
             column.column.change(column.rows, value_id);
             let pair = column.entries[value_id as usize].pair.clone();
             self.row.push(Slot { name: id, pair, changed: true });
@@ -326,7 +329,13 @@ impl<T: Borrow<str> + Clone + Eq + Hash> LabelWriter<T> {
         (entries.len() * ENTRY_BYTES + pair_bytes) as u64
     }
 
-    fn entries(&self) -> u64 {
+    /// Text of all dictionaries, in bytes.
+    pub(crate) fn pair_bytes(&self) -> u64 {
+        self.pair_bytes
+    }
+
+    /// How many entries all dictionaries have.
+    pub(crate) fn entries(&self) -> u64 {
         self.names.iter().map(|column| column.entries.len() as u64).sum()
     }
 

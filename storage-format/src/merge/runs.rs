@@ -83,7 +83,8 @@ pub(crate) fn merge_kinds(
 
 /// Exemplars by time without repetitions; those of one time in an order of their own, so that any order of merging gives the
 /// same.
-pub(crate) fn distinct_exemplars(mut exemplars: Vec<Exemplar>) -> Vec<Exemplar> {
+#[must_use]
+pub fn distinct_exemplars(mut exemplars: Vec<Exemplar>) -> Vec<Exemplar> {
     if exemplars.len() > 1 {
         exemplars.sort_by(|a, b| {
             let key = |of: &Exemplar| (of.timestamp_ms, of.value.to_bits());

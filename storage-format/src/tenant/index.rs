@@ -23,12 +23,12 @@ const WHAT: &str = "index";
 /// Series are numbered from 0 in label order.
 #[derive(Clone, Debug)]
 pub struct MetricsIndex {
-    names: Vec<String>,
-    dictionaries: Vec<Dictionary>,
-    shapes: Vec<Vec<u32>>,
+    pub(super) names: Vec<String>,
+    pub(super) dictionaries: Vec<Dictionary>,
+    pub(super) shapes: Vec<Vec<u32>>,
     /// For each series its shape, and where its value ids end in `ids`.
-    rows: Vec<(u32, u32)>,
-    ids: Vec<u32>,
+    pub(super) rows: Vec<(u32, u32)>,
+    pub(super) ids: Vec<u32>,
     pub(super) lists: Vec<ListInfo>,
     pub(super) parts: Vec<ListPart>,
     blocks: Vec<Block>,
@@ -120,6 +120,18 @@ impl MetricsIndex {
     #[must_use]
     pub fn series_count(&self) -> u32 {
         self.rows.len() as u32
+    }
+
+    /// Memory held, in bytes, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.dictionaries.iter().map(Dictionary::memory_bytes).sum();
+        texts
+            + size_of_val(self.rows.as_slice())
+            + size_of_val(self.ids.as_slice())
+            + size_of_val(self.lists.as_slice())
+            + size_of_val(self.parts.as_slice())
+            + size_of_val(self.blocks.as_slice())
     }
 
     /// The labels of series `series`.

@@ -56,7 +56,9 @@ impl MetricsIndex {
     /// The values of label `name` that series of `series` have, each once.
     #[must_use]
     pub fn values_of(&self, name: &str, series: &RoaringBitmap) -> Vec<&str> {
-        let Some(number) = self.names.iter().position(|candidate| candidate == name) else { return Vec::new() };
+        let Some(number) = self.names.iter().position(|candidate| candidate == name) else {
+            return Vec::new();
+        };
         let dictionary = &self.dictionaries[number];
         let place_in: Vec<Option<usize>> = self
             .shapes

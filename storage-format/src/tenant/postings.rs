@@ -65,6 +65,12 @@ impl Postings {
         Ok(Self { ends, bytes, series })
     }
 
+    /// Memory held, in bytes, about.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(self.ends.as_slice()) + self.bytes.len()
+    }
+
     /// The numbers of the series that have value number `value`; none when there is no such value.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
-use telemetry::{MetricBatch, Series};
+use telemetry::{Exemplar, MetricBatch, Series};
 
 use super::directory::{Block, BlockKind};
 use super::index::MetricsIndex;
-use super::lists::read_lists;
+use super::lists::{ListInfo, read_lists};
 use crate::cursor::{Budget, Reader};
 use crate::error::FormatError;
 use crate::extras::read_exemplars;
@@ -17,21 +17,29 @@ use crate::histograms::{HistogramRows, read_histograms};
 use crate::values::read_values;
 
 /// A decoded block of values.
-struct ValueBlock<'a> {
-    block: &'a Block,
+#[derive(Debug)]
+pub(super) struct ValueBlock {
+    pub(super) first: u32,
+    pub(super) last: u32,
+    skip: u32,
     ends: Vec<u32>,
     values: Vec<f64>,
 }
 
-impl ValueBlock<'_> {
+impl ValueBlock {
+    /// Memory held, in bytes, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of_val(self.values.as_slice()) + size_of_val(self.ends.as_slice())
+    }
+
     /// Values of series `series` in this block, and how many of them are in blocks before.
-    fn of(&self, series: u32) -> Option<(u32, &[f64])> {
-        if series < self.block.first || series > self.block.last {
+    pub(super) fn of(&self, series: u32) -> Option<(u32, &[f64])> {
+        if series < self.first || series > self.last {
             return None;
         }
-        let index = (series - self.block.first) as usize;
+        let index = (series - self.first) as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        let skip = if index == 0 { self.block.skip } else { 0 };
+        let skip = if index == 0 { self.skip } else { 0 };
         Some((skip, &self.values[start as usize..self.ends[index] as usize]))
     }
 }
@@ -51,7 +59,7 @@ impl MetricsIndex {
         fetched: &[(&Block, &[u8])],
     ) -> Result<MetricBatch, FormatError> {
         let mut lists: HashMap<u32, Vec<i64>> = HashMap::new();
-        let mut values: Vec<ValueBlock<'_>> = Vec::new();
+        let mut values: Vec<ValueBlock> = Vec::new();
         let mut histograms = HistogramRows::new();
         let mut exemplars = Vec::new();
         let mut in_order = fetched.to_vec();
@@ -60,35 +68,12 @@ impl MetricsIndex {
             block.section.check("data block", bytes)?;
             match block.kind {
                 BlockKind::Times => {
-                    let infos =
-                        self.lists.get(block.first as usize..=block.last as usize).unwrap_or_default();
+                    let infos = self.lists_of(block);
                     lists.extend((block.first..).zip(read_lists(bytes, infos)?));
                 }
                 BlockKind::Values => values.push(self.read_value_block(block, bytes)?),
-                BlockKind::Histograms => {
-                    let mut reader = Reader::new(bytes, "block of histograms");
-                    let mut budget = Budget::of(bytes.len());
-                    let count = block.count as usize;
-                    histograms.extend(read_histograms(
-                        &mut reader,
-                        count,
-                        block.last as usize + 1,
-                        &mut budget,
-                    )?);
-                    finish_block(reader)?;
-                }
-                BlockKind::Exemplars => {
-                    let mut reader = Reader::new(bytes, "block of exemplars");
-                    let mut budget = Budget::of(bytes.len());
-                    let count = block.count as usize;
-                    exemplars.extend(read_exemplars(
-                        &mut reader,
-                        count,
-                        block.last as usize + 1,
-                        &mut budget,
-                    )?);
-                    finish_block(reader)?;
-                }
+                BlockKind::Histograms => histograms.extend(read_histogram_block(block, bytes)?),
+                BlockKind::Exemplars => exemplars.extend(read_exemplar_block(block, bytes)?),
             }
         }
         let inside = |at_ms: i64| at_ms >= start_ms && at_ms <= end_ms;
@@ -118,7 +103,13 @@ impl MetricsIndex {
         Ok(batch)
     }
 
-    fn read_value_block<'a>(&self, block: &'a Block, bytes: &[u8]) -> Result<ValueBlock<'a>, FormatError> {
+    /// The lists whose timestamps are in `block`.
+    pub(super) fn lists_of(&self, block: &Block) -> &[ListInfo] {
+        self.lists.get(block.first as usize..=block.last as usize).unwrap_or_default()
+    }
+
+    /// Decodes a block of values, whose checksum was checked.
+    pub(super) fn read_value_block(&self, block: &Block, bytes: &[u8]) -> Result<ValueBlock, FormatError> {
         let mut budget = Budget::of(bytes.len());
         let parts = self.parts.get(block.first as usize..=block.last as usize);
         let parts = parts.ok_or(corrupt("a series that does not exist"))?;
@@ -139,7 +130,7 @@ impl MetricsIndex {
         let mut reader = Reader::new(bytes, "block of values");
         let values = read_values(&mut reader, &ends, &mut budget)?;
         finish_block(reader)?;
-        Ok(ValueBlock { block, ends, values })
+        Ok(ValueBlock { first: block.first, last: block.last, skip: block.skip, ends, values })
     }
 
     fn append_floats(
@@ -148,7 +139,7 @@ impl MetricsIndex {
         start_ms: i64,
         end_ms: i64,
         lists: &HashMap<u32, Vec<i64>>,
-        blocks: &[ValueBlock<'_>],
+        blocks: &[ValueBlock],
         batch: &mut MetricBatch,
     ) -> Result<(), FormatError> {
         let part = self.parts.get(series as usize).ok_or(corrupt("a series that does not exist"))?;
@@ -164,7 +155,7 @@ impl MetricsIndex {
             return Ok(());
         }
         let mut next = from;
-        let first = blocks.partition_point(|block| block.block.last < series);
+        let first = blocks.partition_point(|block| block.last < series);
         for block in &blocks[first..] {
             let Some((skip, values)) = block.of(series) else { break };
             let skip = skip as usize;
@@ -182,6 +173,24 @@ impl MetricsIndex {
         batch.timestamps_ms.extend_from_slice(&own[from..to]);
         Ok(())
     }
+}
+
+/// Decodes a block of native histograms, whose checksum was checked.
+pub(super) fn read_histogram_block(block: &Block, bytes: &[u8]) -> Result<HistogramRows, FormatError> {
+    let mut reader = Reader::new(bytes, "block of histograms");
+    let mut budget = Budget::of(bytes.len());
+    let rows = read_histograms(&mut reader, block.count as usize, block.last as usize + 1, &mut budget)?;
+    finish_block(reader)?;
+    Ok(rows)
+}
+
+/// Decodes a block of exemplars, whose checksum was checked.
+pub(super) fn read_exemplar_block(block: &Block, bytes: &[u8]) -> Result<Vec<(u32, Exemplar)>, FormatError> {
+    let mut reader = Reader::new(bytes, "block of exemplars");
+    let mut budget = Budget::of(bytes.len());
+    let rows = read_exemplars(&mut reader, block.count as usize, block.last as usize + 1, &mut budget)?;
+    finish_block(reader)?;
+    Ok(rows)
 }
 
 fn corrupt(why: &'static str) -> FormatError {

@@ -25,6 +25,18 @@ use crate::section::Section;
 use crate::trailer::{SegmentKind, put_header, put_trailer};
 use crate::values::put_values;
 
+/// What things take in a finished segment, about, in bytes: values and timestamps.
+const ESTIMATED_VALUE_BYTES: usize = 1;
+/// Likewise: memory of histograms for one byte of theirs.
+const ESTIMATED_HISTOGRAM_RATIO: usize = 8;
+/// Likewise: an exemplar.
+const ESTIMATED_EXEMPLAR_BYTES: usize = 48;
+/// Likewise: a series in the index, without the pairs that no series before had.
+const ESTIMATED_SERIES_BYTES: usize = 8;
+/// Likewise: bytes of text of new pairs for one byte of theirs, and the rest of such a pair, postings included.
+const ESTIMATED_TEXT_RATIO: u64 = 3;
+const ESTIMATED_PAIR_BYTES: u64 = 12;
+
 /// All samples of one series within the segment.
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesSamples<'a> {
@@ -51,6 +63,8 @@ pub struct TenantSegmentSummary {
     pub max_time_ms: i64,
     /// Length of the object in bytes.
     pub len_bytes: u64,
+    /// Where the index begins: from there to the end is what a reader needs first.
+    pub index_start: u64,
 }
 
 /// Writes a tenant segment of metrics; series come in strictly ascending label order.
@@ -177,6 +191,25 @@ impl TenantSegmentWriter {
         self.metadata.extend(metadata.iter().map(|(name, of)| (name.clone(), of.clone())));
     }
 
+    /// How long the object would be, in bytes, about, if it were finished now: rather more than less.
+    #[must_use]
+    pub fn estimated_len(&self) -> u64 {
+        let waiting = self.values.values.len() * ESTIMATED_VALUE_BYTES
+            + self.lists.waiting_timestamps() * ESTIMATED_VALUE_BYTES
+            + self.histogram_bytes / ESTIMATED_HISTOGRAM_RATIO
+            + self.exemplars.len() * ESTIMATED_EXEMPLAR_BYTES
+            + self.labels.rows() as usize * ESTIMATED_SERIES_BYTES;
+        let pairs =
+            self.labels.pair_bytes() / ESTIMATED_TEXT_RATIO + self.labels.entries() * ESTIMATED_PAIR_BYTES;
+        self.offset + self.out.len() as u64 + waiting as u64 + pairs
+    }
+
+    /// How many series there are so far.
+    #[must_use]
+    pub fn series_count(&self) -> u32 {
+        self.labels.rows()
+    }
+
     /// How many bytes wait to be taken.
     #[must_use]
     pub fn output_len(&self) -> usize {
@@ -251,6 +284,7 @@ impl TenantSegmentWriter {
             min_time_ms: self.min_time_ms,
             max_time_ms: self.max_time_ms,
             len_bytes: self.offset + self.out.len() as u64,
+            index_start: footer.rows.range.start,
         };
         Ok((self.out, summary))
     }

@@ -7,9 +7,13 @@ use super::strategies::batch;
 use super::*;
 use crate::cursor::put_varint;
 
-/// Both kinds of segment with the same content.
-fn both(batch: &MetricBatch) -> [(Vec<u8>, Read); 2] {
-    [(fresh_of(batch), read_only), (tenant_segment_of(batch), read_all)]
+/// Both kinds of segment with the same content, and ways to read them.
+fn both(batch: &MetricBatch) -> [(Vec<u8>, Read); 3] {
+    [
+        (fresh_of(batch), read_only),
+        (tenant_segment_of(batch), read_all),
+        (tenant_segment_of(batch), |object| stream_tenant_segment(object, 100)),
+    ]
 }
 
 type Read = fn(&[u8]) -> Result<MetricBatch, FormatError>;

@@ -46,6 +46,13 @@ proptest! {
         assert_same(&read_tenant_segment(&object, i64::MIN, i64::MAX).unwrap(), &batch);
     }
 
+    /// However little is read at a time.
+    #[test]
+    fn tenant_segments_stream_series_by_series(batch in batch(12), most_bytes in 0..3_000_u64) {
+        let object = tenant_segment_of(&batch);
+        assert_same(&stream_tenant_segment(&object, most_bytes).unwrap(), &batch);
+    }
+
     /// What was written passes inspection, which accounts for every byte.
     #[test]
     fn segments_pass_inspection(batch in batch(8)) {
