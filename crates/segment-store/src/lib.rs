@@ -22,6 +22,7 @@ pub mod key;
 pub mod limits;
 pub mod manifest;
 pub mod merge;
+mod put;
 pub mod seed;
 pub mod snapshot;
 pub mod tail;

@@ -9,12 +9,12 @@ use storage_format::{FreshPartition, encode_fresh};
 use telemetry::{MetricBatch, MetricRows, TenantId};
 use tokio::sync::oneshot;
 
-use super::put::{PutFailure, SegmentPut};
 use super::stats::add;
 use super::turn::{Place, Turn};
 use super::{CommitError, Shared, WorkOn};
 use crate::limits::MAX_SEGMENT_NAMES;
-use crate::{FlushOutcome, PutId, SegmentKey, TailOffer, TailSink};
+use crate::put::{ConditionalPut, PutFailure};
+use crate::{FlushOutcome, PutCondition, PutId, SegmentKey, TailOffer, TailSink};
 
 pub(super) type Answer = Result<SegmentKey, CommitError>;
 
@@ -87,17 +87,18 @@ async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>) 
     let started = shared.clock.monotonic();
     let mut names_tried = 1;
     loop {
-        let put = SegmentPut {
+        let put = ConditionalPut {
             bucket: &*shared.bucket,
             clock: &*shared.clock,
-            counters: &shared.counters,
+            counters: &shared.counters.puts,
             key: &key.to_string(),
             body: &body,
+            condition: PutCondition::IfAbsent,
             put_id,
             deadline: started + shared.settings.put_time,
         };
         match put.run(&mut rng).await {
-            Ok(()) => {
+            Ok(_) => {
                 shared.counters.stored(body.len(), shared.clock.monotonic().saturating_sub(started));
                 offered.settle(FlushOutcome::Durable);
                 return Ok(key);
@@ -113,9 +114,18 @@ async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>) 
             }
             Err(failure) => {
                 offered.settle(FlushOutcome::Withdrawn);
-                return Err(failure.into_commit_error(key));
+                return Err(commit_error(failure, key));
             }
         }
+    }
+}
+
+fn commit_error(failure: PutFailure, segment: SegmentKey) -> CommitError {
+    match failure {
+        PutFailure::Taken(error) | PutFailure::NotStored(error) => {
+            CommitError::NotStored { segment, source: Arc::new(error) }
+        }
+        PutFailure::Unknown(error) => CommitError::Unknown { segment, source: Arc::new(error) },
     }
 }
 

@@ -29,7 +29,6 @@ use crate::{Bucket, Clock, KeyMaker, PutId, Seed, SegmentKey, ShardId, TailSink}
 
 mod error;
 mod flush;
-mod put;
 mod stats;
 mod turn;
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::put::PutCounters;
+
 /// Upper bounds of the buckets of [`GroupCommitStats::put_latency`], in milliseconds, inclusive; one more bucket follows.
 pub const PUT_LATENCY_BOUNDS_MS: [u64; 13] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
@@ -45,8 +47,7 @@ pub(super) struct Counters {
     pub(super) flushes: AtomicU64,
     pub(super) flushes_failed: AtomicU64,
     pub(super) bytes: AtomicU64,
-    pub(super) put_retries: AtomicU64,
-    pub(super) puts_confirmed: AtomicU64,
+    pub(super) puts: PutCounters,
     pub(super) names_taken: AtomicU64,
     put_latency: [AtomicU64; BUCKETS],
     put_latency_sum_us: AtomicU64,
@@ -69,8 +70,8 @@ impl Counters {
             flushes: read(&self.flushes),
             flushes_failed: read(&self.flushes_failed),
             bytes: read(&self.bytes),
-            put_retries: read(&self.put_retries),
-            puts_confirmed: read(&self.puts_confirmed),
+            put_retries: read(&self.puts.retries),
+            puts_confirmed: read(&self.puts.confirmed),
             names_taken: read(&self.names_taken),
             put_latency: std::array::from_fn(|bucket| read(&self.put_latency[bucket])),
             put_latency_sum_us: read(&self.put_latency_sum_us),

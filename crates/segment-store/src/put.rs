@@ -1,32 +1,32 @@
-//! The put of a segment: one object, whatever happens on the way.
+//! The put of a segment or manifest: one object, whatever happens on the way.
 //!
-//! Every put is conditional (there must be no such object) and carries a put-id. What an answer means:
+//! Every put is conditional (there must be no such object, or a certain version of it) and carries a put-id. What an answer
+//! means:
 //!
 //! | answer | meaning |
 //! |---|---|
 //! | ok | stored |
-//! | condition does not hold | something is there: HEAD it. Our put-id: an earlier put (or a doubled one) stored it. Another one: the name is taken, and by that nothing of ours is or ever will be there |
+//! | condition does not hold | something else is there: HEAD it. Our put-id: an earlier put (or a doubled one) stored it. Another one, or nothing where a version was to be replaced: somebody else was first. A segment's name is taken then, and by that nothing of ours is or ever will be there; a manifest may have been ours for a while, if an earlier try had no answer |
 //! | conflict, unavailable | try again under the same key; if the outcome was unknown, it stays so until an answer tells |
 //! | denied, invalid | no later try will do better; to the HEAD: nor does anybody know whose object it is |
 //!
 //! There is a bound on the total time, on the monotonic clock, far below the grace of deletion: a put that comes so late that
 //! its object was stored, absorbed and deleted meanwhile would bring it back. Nothing is ever deleted here.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 
-use super::stats::{Counters, add};
 use crate::backoff::Backoff;
 use crate::limits::PUT_BACKOFF;
-use crate::{Bucket, BucketError, Clock, Operation, PutCondition, PutId, PutOutcome};
+use crate::{Bucket, BucketError, Clock, Etag, Operation, PutCondition, PutId, PutOutcome};
 
-/// Why a segment was not seen to be stored.
+/// Why an object was not seen to be stored.
 #[derive(Debug)]
-pub(super) enum PutFailure {
-    /// Another object has the key; ours never will be there.
+pub(crate) enum PutFailure {
+    /// The condition does not hold: another object is there. Ours is not there and never will be.
     Taken(BucketError),
     /// It is certain that the object is not there and will not be.
     NotStored(BucketError),
@@ -34,21 +34,32 @@ pub(super) enum PutFailure {
     Unknown(BucketError),
 }
 
-/// One segment's put.
-pub(super) struct SegmentPut<'a> {
-    pub(super) bucket: &'a dyn Bucket,
-    pub(super) clock: &'a dyn Clock,
-    pub(super) counters: &'a Counters,
-    pub(super) key: &'a str,
-    pub(super) body: &'a Bytes,
-    pub(super) put_id: PutId,
+/// What puts went through.
+#[derive(Debug, Default)]
+pub(crate) struct PutCounters {
+    /// Puts beyond the first of each object.
+    pub(crate) retries: AtomicU64,
+    /// Puts that found the object there already and by its put-id their own.
+    pub(crate) confirmed: AtomicU64,
+}
+
+/// One object's put.
+pub(crate) struct ConditionalPut<'a> {
+    pub(crate) bucket: &'a dyn Bucket,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) counters: &'a PutCounters,
+    pub(crate) key: &'a str,
+    pub(crate) body: &'a Bytes,
+    /// Never [`PutCondition::Always`]: that one could undo what others did meanwhile.
+    pub(crate) condition: PutCondition,
+    pub(crate) put_id: PutId,
     /// On the monotonic clock.
-    pub(super) deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// What one attempt has shown.
 enum Attempt {
-    Stored,
+    Stored(Etag),
     Taken(BucketError),
     /// Try again; whether this attempt may have stored the object.
     Again(BucketError, PutOutcome),
@@ -56,14 +67,14 @@ enum Attempt {
     Hopeless(BucketError, PutOutcome),
 }
 
-impl SegmentPut<'_> {
+impl ConditionalPut<'_> {
     /// Puts the object until an answer or the time decides.
-    pub(super) async fn run(&self, rng: &mut ChaCha8Rng) -> Result<(), PutFailure> {
+    pub(crate) async fn run(&self, rng: &mut ChaCha8Rng) -> Result<Etag, PutFailure> {
         let mut outcome = PutOutcome::NotDone;
         let mut backoff = Backoff::new(PUT_BACKOFF);
         loop {
             let error = match self.attempt().await {
-                Attempt::Stored => return Ok(()),
+                Attempt::Stored(etag) => return Ok(etag),
                 Attempt::Taken(error) => return Err(PutFailure::Taken(error)),
                 Attempt::Hopeless(error, PutOutcome::NotDone) => return Err(failure(error, outcome)),
                 Attempt::Hopeless(error, PutOutcome::Unknown) => return Err(PutFailure::Unknown(error)),
@@ -77,16 +88,17 @@ impl SegmentPut<'_> {
             if self.clock.monotonic() + wait >= self.deadline {
                 return Err(failure(error, outcome));
             }
-            tracing::debug!(error = &error as &dyn std::error::Error, "put of a segment is tried again");
+            tracing::debug!(error = &error as &dyn std::error::Error, "a put is tried again");
             tokio::time::sleep(wait).await;
-            add(&self.counters.put_retries, 1);
+            self.counters.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     async fn attempt(&self) -> Attempt {
-        let put = self.bucket.put(self.key, self.body.clone(), PutCondition::IfAbsent, Some(self.put_id));
+        let condition = self.condition.clone();
+        let put = self.bucket.put(self.key, self.body.clone(), condition, Some(self.put_id));
         match self.in_time(Operation::Put, put).await {
-            Ok(_) => Attempt::Stored,
+            Ok(etag) => Attempt::Stored(etag),
             Err(error @ BucketError::PreconditionFailed { .. }) => self.whose_is_it(error).await,
             Err(error) if error.is_retryable() => {
                 let outcome = if error.outcome_unknown() { PutOutcome::Unknown } else { PutOutcome::NotDone };
@@ -100,10 +112,14 @@ impl SegmentPut<'_> {
     async fn whose_is_it(&self, precondition_failed: BucketError) -> Attempt {
         match self.in_time(Operation::Head, self.bucket.head(self.key)).await {
             Ok(meta) if meta.put_id == Some(self.put_id) => {
-                add(&self.counters.puts_confirmed, 1);
-                Attempt::Stored
+                self.counters.confirmed.fetch_add(1, Ordering::Relaxed);
+                Attempt::Stored(meta.etag)
             }
             Ok(_) => Attempt::Taken(precondition_failed),
+            // The version that was to be replaced is gone for good.
+            Err(BucketError::NotFound { .. }) if matches!(self.condition, PutCondition::IfMatch(_)) => {
+                Attempt::Taken(precondition_failed)
+            }
             Err(error @ (BucketError::Denied { .. } | BucketError::Invalid { .. })) => {
                 Attempt::Hopeless(error, PutOutcome::Unknown)
             }
@@ -134,17 +150,6 @@ fn failure(error: BucketError, outcome: PutOutcome) -> PutFailure {
     match outcome {
         PutOutcome::NotDone => PutFailure::NotStored(error),
         PutOutcome::Unknown => PutFailure::Unknown(error),
-    }
-}
-
-impl PutFailure {
-    pub(super) fn into_commit_error(self, segment: crate::SegmentKey) -> super::CommitError {
-        match self {
-            Self::Taken(error) | Self::NotStored(error) => {
-                super::CommitError::NotStored { segment, source: Arc::new(error) }
-            }
-            Self::Unknown(error) => super::CommitError::Unknown { segment, source: Arc::new(error) },
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::testing::{MemoryBucket, SimClock};
-use crate::{Etag, GetRange, ListPage, Object, ObjectMeta, Seed};
+use crate::{GetRange, ListPage, Object, ObjectMeta, Seed};
 
 /// What the bucket does with one request.
 #[derive(Clone, Copy, Debug)]
@@ -120,12 +120,14 @@ impl Bucket for Scripted {
 const PUT_TIME: Duration = Duration::from_secs(30);
 const PUT_ID: PutId = PutId([7; 16]);
 
-async fn put(bucket: &Scripted, counters: &Counters) -> Result<(), PutFailure> {
+async fn put(bucket: &Scripted, counters: &PutCounters) -> Result<Etag, PutFailure> {
     let clock = SimClock::new(0, 0);
     let body = Bytes::from_static(b"mine");
     let deadline = clock.monotonic() + PUT_TIME;
     let key = "fresh/0/k";
-    let put = SegmentPut { bucket, clock: &clock, counters, key, body: &body, put_id: PUT_ID, deadline };
+    let condition = PutCondition::IfAbsent;
+    let put =
+        ConditionalPut { bucket, clock: &clock, counters, key, body: &body, condition, put_id: PUT_ID, deadline };
     put.run(&mut Seed::from_number(1).rng()).await
 }
 
@@ -144,8 +146,8 @@ async fn check(puts: &[Step], heads: &[Step], expected: End, requests: (usize, u
         heads: Mutex::new(heads.iter().copied().collect()),
         ..Scripted::default()
     };
-    let end = match put(&bucket, &Counters::default()).await {
-        Ok(()) => End::Stored,
+    let end = match put(&bucket, &PutCounters::default()).await {
+        Ok(_) => End::Stored,
         Err(PutFailure::Taken(_)) => End::Taken,
         Err(PutFailure::NotStored(_)) => End::NotStored,
         Err(PutFailure::Unknown(_)) => End::Unknown,
@@ -199,7 +201,7 @@ async fn time_is_bounded_and_the_end_is_honest() {
             ..Scripted::default()
         };
         let started = tokio::time::Instant::now();
-        let failure = put(&bucket, &Counters::default()).await.unwrap_err();
+        let failure = put(&bucket, &PutCounters::default()).await.unwrap_err();
         assert!(started.elapsed() <= PUT_TIME && started.elapsed() >= PUT_TIME - PUT_BACKOFF.1);
         assert_eq!(matches!(failure, PutFailure::NotStored(_)), known, "{failure:?}");
     }
@@ -207,10 +209,42 @@ async fn time_is_bounded_and_the_end_is_honest() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_and_confirmations_are_counted() {
-    let counters = Counters::default();
+    let counters = PutCounters::default();
     let puts = [Step::Refuse, Step::LoseAnswer, Step::Serve];
     let bucket = Scripted { puts: Mutex::new(puts.into()), ..Scripted::default() };
     put(&bucket, &counters).await.unwrap();
-    let stats = counters.snapshot(0, 0);
-    assert_eq!((stats.put_retries, stats.puts_confirmed), (2, 1));
+    assert_eq!((counters.retries.into_inner(), counters.confirmed.into_inner()), (2, 1));
+}
+
+/// A version is replaced once, whatever becomes of the answers; and never when it is gone.
+#[tokio::test(start_paused = true)]
+async fn a_version_is_replaced_or_not() {
+    use Step::{LoseAnswer, LoseRequest, Serve};
+    for (puts, gone, replaced) in [
+        (vec![Serve], false, true),
+        (vec![LoseAnswer, Serve], false, true),
+        (vec![LoseRequest, Serve], true, false),
+    ] {
+        let bucket = Scripted { puts: Mutex::new(puts.into()), ..Scripted::default() };
+        let old = Bytes::from_static(b"old");
+        let etag = bucket.inner.put("m", old, PutCondition::IfAbsent, None).await.unwrap();
+        if gone {
+            bucket.inner.delete_many(&["m".to_owned()]).await.unwrap();
+        }
+        let clock = SimClock::new(0, 0);
+        let put = ConditionalPut {
+            bucket: &bucket,
+            clock: &clock,
+            counters: &PutCounters::default(),
+            key: "m",
+            body: &Bytes::from_static(b"new"),
+            condition: PutCondition::IfMatch(etag),
+            put_id: PUT_ID,
+            deadline: PUT_TIME,
+        };
+        match put.run(&mut Seed::from_number(1).rng()).await {
+            Ok(etag) => assert_eq!((bucket.inner.head("m").await.unwrap().etag, true), (etag, replaced)),
+            Err(failure) => assert!(!replaced && matches!(failure, PutFailure::Taken(_)), "{failure:?}"),
+        }
+    }
 }
