@@ -14,6 +14,7 @@
 //! | [`spend`] | the spend limit |
 //! | [`margin`] | the operator's own cost |
 //! | [`money`], [`month`] | currencies and calendar |
+//! | [`limits`] | bounds |
 //!
 //! The rules that make an invoice recomputable by anyone:
 //!
@@ -33,6 +34,7 @@ pub mod credit;
 pub mod error;
 mod fold;
 pub mod invoice;
+pub mod limits;
 pub mod line;
 pub mod margin;
 pub mod money;

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::MAX_TIERS;
 use super::month::HOUR_S;
 use super::{BillingError, Currency, Meter, Month, Span};
-
-/// Most tiers of a meter: more would not be understood by anyone.
-pub const MAX_TIERS: usize = 32;
 
 /// A step of graduated prices: what lies between the tier before and `up_to` costs this much, whatever else was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

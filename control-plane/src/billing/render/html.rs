@@ -2,11 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::super::limits::MAX_PRINTED_PARTS;
 use super::super::money::group_thousands;
 use super::super::{Cause, CostPart, Invoice, InvoiceStatus, Line};
-
-/// Most parts of a breakdown that are printed; the rest is one line. JSON has all of them.
-const MAX_PRINTED_PARTS: usize = 12;
 
 /// How the page looks: black on white, sized for A4, figures aligned.
 const STYLE: &str = "\
