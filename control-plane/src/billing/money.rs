@@ -93,6 +93,15 @@ impl Currency {
         format!("{} {}", self.decimal(micros, true), self.code())
     }
 
+    /// An amount with all six decimal places and thousands grouped, for columns of figures: `1,234.500000`.
+    #[must_use]
+    pub fn exact(self, micros: i64) -> String {
+        let sign = if micros < 0 { "-" } else { "" };
+        let unit = MICROS_PER_UNIT.unsigned_abs();
+        let (whole, fraction) = (micros.unsigned_abs() / unit, micros.unsigned_abs() % unit);
+        format!("{sign}{}.{fraction:06}", group_thousands(whole))
+    }
+
     /// An amount as [`Currency::format`] has it, without the code and, unless `grouped`, without separators.
     #[must_use]
     pub fn decimal(self, micros: i64, grouped: bool) -> String {
@@ -214,6 +223,7 @@ mod tests {
         assert_eq!(Currency::Eur.format(-125), "-0.000125 EUR");
         assert_eq!(Currency::Jpy.format(1_000_000_000_000), "1,000,000 JPY");
         assert_eq!(Currency::Usd.decimal(1_234_567_890, false), "1234.56789");
+        assert_eq!(Currency::Usd.exact(-1_234_500_000), "-1,234.500000");
         assert_eq!(Currency::Usd.format(i64::MIN), "-9,223,372,036,854.775808 USD");
     }
 

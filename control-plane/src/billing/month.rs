@@ -134,18 +134,21 @@ impl Span {
         (both.start_s < both.end_s).then_some(both)
     }
 
-    /// For people, to the second: `2026-11-01 00:00:00 – 2026-12-01 00:00:00 UTC`.
+    /// For people, with seconds where they are not 0: `2026-11-01 00:00 – 2026-11-16 12:30:05 UTC`.
     #[must_use]
     pub fn describe(self) -> String {
         format!("{} – {} UTC", instant(self.start_s), instant(self.end_s))
     }
 }
 
-/// `2026-11-01 00:00:00`, or the number of seconds where the calendar ends.
+/// `2026-11-01 00:00` or `2026-11-01 00:00:01`, or the number of seconds where the calendar ends.
 fn instant(unix_s: i64) -> String {
     Timestamp::from_second(unix_s).map_or_else(
         |_| format!("{unix_s} s"),
-        |at| at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        |at| {
+            let format = if unix_s.rem_euclid(60) == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
+            at.to_zoned(TimeZone::UTC).strftime(format).to_string()
+        },
     )
 }
 
@@ -162,7 +165,9 @@ mod tests {
         assert_eq!(Month::containing(1_796_083_199), Ok(month));
         assert_eq!(Month::containing(1_796_083_200).unwrap().to_string(), "2026-12");
         assert_eq!("2024-02".parse::<Month>().unwrap().span().seconds(), 29 * 86_400);
-        assert_eq!(month.span().describe(), "2026-11-01 00:00:00 – 2026-12-01 00:00:00 UTC");
+        assert_eq!(month.span().describe(), "2026-11-01 00:00 – 2026-12-01 00:00 UTC");
+        let to_the_second = Span { start_s: 1_793_491_201, end_s: i64::MAX };
+        assert_eq!(to_the_second.describe(), "2026-11-01 00:00:01 – 9223372036854775807 s UTC");
         for wrong in
             ["", "2026", "2026-13", "2026-00", "26-11", "2026-1", "2026-+1", "1969-12", "9999-01", "ü-11"]
         {

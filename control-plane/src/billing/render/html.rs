@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::limits::MAX_PRINTED_PARTS;
 use super::super::money::group_thousands;
-use super::super::{Cause, CostPart, Invoice, InvoiceStatus, Line};
+use super::super::{Cause, CostPart, Invoice, InvoiceStatus, Line, LineKind};
 
 /// How the page looks: black on white, sized for A4, figures aligned.
 const STYLE: &str = "\
@@ -17,13 +17,14 @@ header div:last-child { text-align: right; }
 h1 { font-size: 20pt; line-height: 1.2; margin: 0 0 1mm; }
 h2 { font-size: 11pt; margin: 9mm 0 2mm; }
 .quiet { color: #5c5c5c; }
-.draft { display: inline-block; border: 1px solid #9a5b00; color: #9a5b00; border-radius: 3px; padding: 0 2mm; }
+.draft { display: inline-block; border: 1px solid #9a5b00; color: #9a5b00; border-radius: 3px; padding: 0 2mm; font-size: 11pt; vertical-align: middle; }
 address { font-style: normal; white-space: pre-line; }
 table { width: 100%; border-collapse: collapse; }
 th { text-align: left; font-weight: 600; border-bottom: 1.5px solid #1a1a1a; padding: 1.2mm 2mm 1.2mm 0; }
 td { border-bottom: 1px solid #ddd; padding: 1.4mm 2mm 1.4mm 0; vertical-align: top; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-left: 4mm; }
 th:last-child, td:last-child { padding-right: 0; }
+tfoot { display: table-row-group; } /* once, not on every page */
 tfoot td { border-bottom: 0; padding-top: .8mm; padding-bottom: .8mm; }
 tfoot tr:first-child td { padding-top: 3mm; }
 tfoot tr:last-child td { border-top: 1.5px solid #1a1a1a; font-weight: 700; font-size: 12pt; padding-top: 2mm; }
@@ -88,8 +89,9 @@ pub fn to_html(invoice: &Invoice, number: &str, from: &Party, to: &Party) -> Str
 fn lines(page: &mut String, invoice: &Invoice) {
     page.push_str(
         "<h2>Charges</h2>\n<table>\n<thead><tr><th>What</th><th class=\"number\">Quantity</th>\
-         <th class=\"number\">Price</th><th class=\"number\">Amount</th></tr></thead>\n<tbody>\n",
+         <th class=\"number\">Price</th><th class=\"number\">Amount, ",
     );
+    let _ = writeln!(page, "{}</th></tr></thead>\n<tbody>", invoice.currency);
     for line in &invoice.lines {
         let _ = writeln!(
             page,
@@ -101,32 +103,32 @@ fn lines(page: &mut String, invoice: &Invoice) {
             escape(&line.period.describe()),
             escape(&quantity(line)),
             escape(&unit_price(invoice, line)),
-            invoice.currency.decimal(line.amount_micros, true),
+            invoice.currency.exact(line.amount_micros),
         );
     }
     page.push_str("</tbody>\n<tfoot>\n");
-    sum_row(page, invoice, "Subtotal", invoice.subtotal_micros);
+    sum_row(page, "Subtotal", &invoice.currency.exact(invoice.subtotal_micros));
     for credit in &invoice.credits {
         let applied = -credit.applied_micros.cast_signed();
-        sum_row(page, invoice, &format!("Credit {}", credit.id), applied);
+        sum_row(page, &format!("Credit {}", credit.id), &invoice.currency.exact(applied));
     }
     if invoice.carried_over_micros != 0 {
-        sum_row(page, invoice, "Carried over to the next invoice", invoice.carried_over_micros);
+        let carried_over = invoice.currency.exact(invoice.carried_over_micros);
+        sum_row(page, "Carried over to the next invoice", &carried_over);
     }
     if invoice.rounding_micros != 0 {
-        sum_row(page, invoice, "Rounding", invoice.rounding_micros);
+        sum_row(page, "Rounding", &invoice.currency.exact(invoice.rounding_micros));
     }
-    sum_row(page, invoice, &format!("To be paid, {}", invoice.currency), invoice.total_micros);
+    sum_row(page, "To be paid", &invoice.currency.format(invoice.total_micros));
     page.push_str("</tfoot>\n</table>\n");
 }
 
 /// A row below the lines.
-fn sum_row(page: &mut String, invoice: &Invoice, what: &str, micros: i64) {
+fn sum_row(page: &mut String, what: &str, amount: &str) {
     let _ = writeln!(
         page,
-        "<tr><td colspan=\"3\" class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
+        "<tr><td colspan=\"3\" class=\"number\">{}</td><td class=\"number\">{amount}</td></tr>",
         escape(what),
-        invoice.currency.decimal(micros, true)
     );
 }
 
@@ -179,15 +181,16 @@ fn part_row(page: &mut String, invoice: &Invoice, cause: &str, charged: i64, pay
     let _ = writeln!(
         page,
         "<tr><td>{cause}</td><td class=\"number\">{}</td><td class=\"number\">{}</td></tr>",
-        invoice.currency.decimal(charged, true),
-        invoice.currency.decimal(payable, true)
+        invoice.currency.exact(charged),
+        invoice.currency.exact(payable)
     );
 }
 
-/// How much a line charges.
+/// How much a line charges. What it counts is in the description; only a fee's seconds are not.
 fn quantity(line: &Line) -> String {
     let sign = if line.quantity < 0 { "-" } else { "" };
-    format!("{sign}{} {}", group_thousands(line.quantity.unsigned_abs()), line.unit())
+    let unit = if line.kind == LineKind::BaseFee { " s" } else { "" };
+    format!("{sign}{}{unit}", group_thousands(line.quantity.unsigned_abs()))
 }
 
 /// At which price.

@@ -123,7 +123,7 @@ fn verification_finds_every_difference_and_nothing_else() {
     assert_eq!(
         shown,
         [
-            "line \"samples, tier 2\" of scale v1 for 2026-11-01 00:00:00 – 2026-12-01 00:00:00 UTC: amount_micros: \
+            "line \"samples, tier 2\" of scale v1 for 2026-11-01 00:00 – 2026-12-01 00:00 UTC: amount_micros: \
              stated 3200001, computed 3200000",
             "total_micros: stated 52210000, computed 52200000",
         ]

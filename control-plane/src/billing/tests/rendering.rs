@@ -79,7 +79,7 @@ fn html_escapes_everything_and_loads_nothing() {
     }
     assert!(
         html.contains("<td class=\"number\">0.000125</td>")
-            && html.contains("<td class=\"number\">40.00</td>")
+            && html.contains("<td class=\"number\">40.00 EUR</td>")
     );
     assert!(!to_html(&invoice().finalised(), "1", &evil(""), &evil("")).contains("Draft"));
 }
