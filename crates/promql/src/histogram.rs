@@ -11,7 +11,7 @@ mod bounds;
 mod quantile;
 mod reset;
 
-pub(crate) use arithmetic::{Incompatible, add, copy_to_schema, divide, scale, subtract};
+pub(crate) use arithmetic::{Incompatible, add, add_to_mean, copy_to_schema, divide, scale, subtract};
 pub(crate) use bounds::exponential_bound;
 pub(crate) use quantile::{NanObservations, fraction, quantile, variance};
 pub(crate) use reset::is_reset;

@@ -1,5 +1,6 @@
 //! What all parts of one evaluation share, and what each of its threads has of its own.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::column::Column;
@@ -15,6 +16,9 @@ use crate::{
 const MIN_PARALLEL_WORK: usize = 200_000;
 /// What a thread did, block by block, or the first error it met with the number of its item.
 type Outcome<T> = Result<Vec<(usize, Vec<T>)>, (usize, EvalError)>;
+
+/// So many samples (some milliseconds) are looked at again before the query is asked whether it is cancelled.
+const RESCANNED_UNASKED: usize = 1 << 20;
 
 /// A thread takes so many series at a time.
 const BLOCK: usize = 64;
@@ -183,17 +187,24 @@ pub(crate) struct Worker<'w> {
     pub(super) evaluation: &'w dyn Counters,
     columns: Vec<Column>,
     samples: Vec<SeriesSamples>,
+    /// Samples looked at again since the query was last asked whether it is cancelled.
+    rescanned: Cell<usize>,
 }
 
 /// The counting side of an [`Evaluation`], free of its lifetimes.
 pub(crate) trait Counters {
     fn count_samples(&self, count: usize) -> Result<(), LimitExceeded>;
+    fn check_cancelled(&self) -> Result<(), EvalError>;
     fn note(&self, note: Note<'_>, position: u32);
 }
 
 impl Counters for Evaluation<'_> {
     fn count_samples(&self, count: usize) -> Result<(), LimitExceeded> {
         Evaluation::count_samples(self, count)
+    }
+
+    fn check_cancelled(&self) -> Result<(), EvalError> {
+        Evaluation::check_cancelled(self)
     }
 
     fn note(&self, note: Note<'_>, position: u32) {
@@ -203,7 +214,19 @@ impl Counters for Evaluation<'_> {
 
 impl<'w> Worker<'w> {
     pub(super) fn new(evaluation: &'w dyn Counters) -> Self {
-        Self { evaluation, columns: Vec::new(), samples: Vec::new() }
+        Self { evaluation, columns: Vec::new(), samples: Vec::new(), rescanned: Cell::new(0) }
+    }
+
+    /// To be called before so many samples of one series are looked at once more. That may take long where windows are
+    /// wide and steps many, so that a cancelled query ends here, too.
+    pub(super) fn rescan(&self, samples: usize) -> Result<(), EvalError> {
+        let rescanned = self.rescanned.get() + samples;
+        if rescanned < RESCANNED_UNASKED {
+            self.rescanned.set(rescanned);
+            return Ok(());
+        }
+        self.rescanned.set(0);
+        self.evaluation.check_cancelled()
     }
 
     /// An empty column.

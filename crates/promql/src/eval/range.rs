@@ -17,13 +17,15 @@ use crate::{EvalError, SeriesSamples};
 mod counter;
 mod floats;
 mod histograms;
+mod order;
 mod ordered;
 mod regression;
 mod sliding;
+mod smoothing;
 mod window;
 
 pub(crate) use floats::Moments;
-pub(crate) use ordered::quantile;
+pub(crate) use order::quantile;
 use window::Windows;
 
 /// A function of the samples in a window.
@@ -230,10 +232,10 @@ impl<'a> Call<'a> {
     fn evaluate(&self, out: &mut Column) -> Result<(), EvalError> {
         use RangeFunction as F;
         match self.function {
-            F::Rate | F::Increase | F::Delta => self.rates(out),
+            F::Rate | F::Increase | F::Delta => return self.rates(out),
             F::Irate | F::Idelta => self.instant_rates(out),
-            F::SumOverTime => self.sums(out),
-            F::AvgOverTime => self.averages(out),
+            F::SumOverTime => return self.sums(out),
+            F::AvgOverTime => return self.averages(out),
             F::MinOverTime | F::MaxOverTime => self.extremes(out),
             F::TsOfMinOverTime | F::TsOfMaxOverTime => self.times_of_extremes(out),
             F::StddevOverTime | F::StdvarOverTime => self.variances(out),
@@ -242,7 +244,7 @@ impl<'a> Call<'a> {
             F::Changes | F::Resets => self.transitions(out),
             F::QuantileOverTime => self.quantiles(out),
             F::MadOverTime => self.median_deviations(out),
-            F::Deriv | F::PredictLinear => self.regressions(out),
+            F::Deriv | F::PredictLinear => return self.regressions(out),
             F::DoubleExponentialSmoothing => return self.smoothed(out),
         }
         Ok(())

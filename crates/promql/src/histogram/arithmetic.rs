@@ -203,6 +203,22 @@ pub(crate) fn divide(histogram: &mut Histogram, divisor: f64) {
     }
 }
 
+/// Takes the `count`th histogram into the mean of those before it.
+///
+/// As Prometheus does it, step by step: where resolutions or zero buckets differ, a sum would come to other buckets.
+pub(crate) fn add_to_mean(
+    mean: &mut Histogram,
+    histogram: &Histogram,
+    count: f64,
+) -> Result<(), Incompatible> {
+    let mut change = histogram.clone();
+    divide(&mut change, count);
+    let mut share = mean.clone();
+    divide(&mut share, count);
+    subtract(&mut change, &share)?;
+    add(mean, &change)
+}
+
 fn rescale(histogram: &mut Histogram, with: impl Fn(f64) -> f64) {
     let own = [&mut histogram.count, &mut histogram.sum, &mut histogram.zero_count];
     let buckets = histogram.positive_buckets.iter_mut().chain(&mut histogram.negative_buckets);

@@ -122,12 +122,10 @@ pub(crate) fn fraction(lower: f64, upper: f64, histogram: &Histogram) -> (f64, b
     let mut rank = 0.0;
     let (mut lower_rank, mut upper_rank): (Option<f64>, Option<f64>) = (None, None);
     for mut bucket in buckets {
-        let zero_bucket = !custom && bucket.lower <= 0.0 && bucket.upper >= 0.0;
+        // Custom buckets, too, are taken to start at 0 where they reach below.
+        let zero_bucket = bucket.lower <= 0.0 && bucket.upper >= 0.0;
         if zero_bucket {
             narrow_zero_bucket(histogram, &mut bucket);
-        } else if custom && bucket.lower == f64::NEG_INFINITY && bucket.upper > 0.0 {
-            // As with classic histograms, the lowest bucket starts at 0 when it ends above.
-            bucket.lower = 0.0;
         }
         let rank_of = |value: f64| {
             if custom || zero_bucket {

@@ -149,8 +149,7 @@ impl Store {
                 histogram = empty(shape, random);
             }
             if matches!(shape, Shape::Drifting) && random.chance(10) {
-                // The zero bucket may grow without a reset.
-                histogram.zero_threshold = histogram.zero_threshold.max(random.pick(&[0.001, 0.6, 0.8, 1.0]));
+                widen_zero_bucket(&mut histogram);
             }
             observe(&mut histogram, random);
             if matches!(shape, Shape::NanObservations) && random.chance(20) {
@@ -206,6 +205,30 @@ fn empty(shape: Shape, random: &mut Random) -> Histogram {
         },
         ..Histogram::default()
     }
+}
+
+/// The zero bucket takes in the buckets next to it, as clients do it when buckets become too many. Some are left on both
+/// sides: about histograms with nothing beside the zero bucket the server may panic.
+fn widen_zero_bucket(histogram: &mut Histogram) {
+    let first = histogram.positive_spans[0].offset;
+    let inside = |spans: &[Span]| (first + 1 - spans[0].offset).max(0) as usize;
+    let (positive, negative) = (inside(&histogram.positive_spans), inside(&histogram.negative_spans));
+    if positive >= histogram.positive_buckets.len() || negative >= histogram.negative_buckets.len() {
+        return;
+    }
+    let buckets = promql::all_buckets(histogram);
+    let Some(bound) = buckets.iter().find(|bucket| bucket.lower > 0.0).map(|bucket| bucket.upper) else {
+        return;
+    };
+    for (inside, spans, counts) in [
+        (positive, &mut histogram.positive_spans, &mut histogram.positive_buckets),
+        (negative, &mut histogram.negative_spans, &mut histogram.negative_buckets),
+    ] {
+        histogram.zero_count += counts.drain(..inside).sum::<f64>();
+        spans[0].offset += inside as i32;
+        spans[0].length -= inside as u32;
+    }
+    histogram.zero_threshold = bound;
 }
 
 fn observe(histogram: &mut Histogram, random: &mut Random) {

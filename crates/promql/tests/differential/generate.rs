@@ -53,7 +53,7 @@ const MODIFIERS: [&str; 14] = [
     "",
     " offset 1m",
     " offset -90s",
-    " offset (2m - 30s)",
+    " offset (2m - 30s) / 2",
     " @ 1700001000",
     " @ 1700001000.5",
     " @ start()",
@@ -87,6 +87,8 @@ const GROUPS: [&str; 9] = [
 ];
 const OPERATORS: [&str; 13] =
     ["+", "-", "*", "/", "%", "^", "atan2", "==", "!=", ">", "<=", "< bool", "== bool"];
+/// What comes behind it could be taken for a part of its duration.
+const OPEN_MODIFIER: &str = " offset (2m - 30s) / 2";
 /// Functions whose last digit is not the same on all machines: the server computes them with the processor's fused
 /// multiplication and addition where there is one.
 const INEXACT: [&str; 13] = [
@@ -148,6 +150,15 @@ fn selector(random: &mut Random) -> String {
     }
 }
 
+fn modified(selector: &str, random: &mut Random) -> String {
+    let modifier = random.pick(&MODIFIERS);
+    if modifier == OPEN_MODIFIER {
+        format!("({selector}{modifier})")
+    } else {
+        format!("{selector}{modifier}")
+    }
+}
+
 fn range(random: &mut Random, depth: u64) -> String {
     if depth > 0 && random.chance(20) {
         let inner = vector(random, depth - 1);
@@ -155,7 +166,8 @@ fn range(random: &mut Random, depth: u64) -> String {
         let among = if inner.contains(':') { &SUBRANGES[..PLAIN_SUBRANGES] } else { &SUBRANGES };
         return format!("({inner}){}", random.pick(among));
     }
-    format!("{}{}{}", selector(random), random.pick(&RANGES), random.pick(&MODIFIERS))
+    let selector = format!("{}{}", selector(random), random.pick(&RANGES));
+    modified(&selector, random)
 }
 
 fn scalar(random: &mut Random, depth: u64) -> String {
@@ -184,11 +196,7 @@ fn fitting<'o>(op: &'o str, lhs: &str, rhs: &str) -> &'o str {
 
 fn vector(random: &mut Random, depth: u64) -> String {
     if depth == 0 {
-        return if random.chance(60) {
-            format!("{}{}", selector(random), random.pick(&MODIFIERS))
-        } else {
-            range_call(random, 0)
-        };
+        return if random.chance(60) { modified(&selector(random), random) } else { range_call(random, 0) };
     }
     match random.below(12) {
         0 | 1 => range_call(random, depth),
@@ -213,7 +221,7 @@ fn vector(random: &mut Random, depth: u64) -> String {
             let on = random.pick(&["", " on (job)", " ignoring (mode)", " on ()", " on (\"zone.name\")"]);
             format!("({} {op}{on} {})", vector(random, depth - 1), vector(random, depth - 1))
         }
-        _ => format!("{}{}", selector(random), random.pick(&MODIFIERS)),
+        _ => modified(&selector(random), random),
     }
 }
 

@@ -6,7 +6,6 @@ use crate::eval::column::{Column, is_absent};
 use crate::eval::context::Worker;
 use crate::eval::kahan::Kahan;
 use crate::eval::series::SeriesId;
-use crate::histogram;
 
 #[derive(Clone, Copy, Default)]
 struct Mean {
@@ -80,7 +79,7 @@ pub(super) struct Average {
 
 impl Average {
     pub(super) fn new(steps: usize, position: u32) -> Self {
-        Self { means: vec![Mean::default(); steps], histograms: HistogramSums::default(), position }
+        Self { means: vec![Mean::default(); steps], histograms: HistogramSums::means(), position }
     }
 }
 
@@ -108,7 +107,7 @@ impl Fold for Average {
                 *result = mean.finish();
             }
         }
-        self.histograms.finish(&mut column, histogram::divide, self.position, worker);
+        self.histograms.finish(&mut column, self.position, worker);
         column
     }
 

@@ -1,7 +1,7 @@
 //! `topk` and `bottomk`.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Aggregation, Fold, Groups};
@@ -13,54 +13,88 @@ use crate::eval::notes::Note;
 use crate::eval::operator::{Operator, Table};
 use crate::eval::series::SeriesId;
 
-/// A value in a heap whose top is the worst.
+/// A value and whose it is.
 #[derive(Clone, Copy)]
 struct Entry {
     value: f64,
     series: usize,
-    /// Whether large values are good.
-    top: bool,
 }
 
-impl Entry {
-    /// Less is better; NaN is worst.
-    fn by_value(&self, other: &Self) -> Ordering {
-        match (self.value.is_nan(), other.value.is_nan()) {
+/// The best values so far, the worst of them on top. Which of equal values has to go first is for the heap's layout to
+/// decide, which is therefore that of Go's `container/heap`, as Prometheus uses it.
+#[derive(Clone, Default)]
+struct Heap {
+    entries: Vec<Entry>,
+}
+
+impl Heap {
+    /// Whether `a` is worse than `b`; NaN is, even than NaN.
+    fn is_worse(&self, a: usize, b: usize, top: bool) -> bool {
+        let (a, b) = (self.entries[a].value, self.entries[b].value);
+        a.is_nan() || if top { a < b } else { a > b }
+    }
+
+    fn push(&mut self, entry: Entry, top: bool) {
+        self.entries.push(entry);
+        let mut at = self.entries.len() - 1;
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if !self.is_worse(at, parent, top) {
+                break;
+            }
+            self.entries.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    /// Puts `entry` in the place of the worst, if it is better.
+    fn offer(&mut self, entry: Entry, top: bool) {
+        let Some(worst) = self.entries.first_mut() else { return };
+        let is_better = if worst.value.is_nan() {
+            !entry.value.is_nan()
+        } else if top {
+            entry.value > worst.value
+        } else {
+            entry.value < worst.value
+        };
+        if !is_better {
+            return;
+        }
+        *worst = entry;
+        let mut at = 0;
+        loop {
+            let mut child = 2 * at + 1;
+            if child >= self.entries.len() {
+                break;
+            }
+            if child + 1 < self.entries.len() && self.is_worse(child + 1, child, top) {
+                child += 1;
+            }
+            if !self.is_worse(child, at, top) {
+                break;
+            }
+            self.entries.swap(at, child);
+            at = child;
+        }
+    }
+
+    fn into_best_first(mut self, top: bool) -> Vec<Entry> {
+        self.entries.sort_by(|a, b| match (a.value.is_nan(), b.value.is_nan()) {
             (true, true) => Ordering::Equal,
             (true, false) => Ordering::Greater,
             (false, true) => Ordering::Less,
-            (false, false) => {
-                let order = self.value.partial_cmp(&other.value).unwrap_or(Ordering::Equal);
-                if self.top { order.reverse() } else { order }
-            }
-        }
+            (false, false) if top => b.value.total_cmp(&a.value),
+            (false, false) => a.value.total_cmp(&b.value),
+        });
+        self.entries
     }
 }
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.by_value(other).then(self.series.cmp(&other.series))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
 
 struct Ranking<'a> {
-    heaps: Vec<BinaryHeap<Entry>>,
+    heaps: Vec<Heap>,
     /// How many stay, a step.
     limits: &'a [usize],
+    /// Whether large values are good.
     top: bool,
     position: u32,
 }
@@ -68,12 +102,10 @@ struct Ranking<'a> {
 impl Ranking<'_> {
     fn offer(&mut self, step: usize, entry: Entry) {
         let heap = &mut self.heaps[step];
-        if heap.len() < self.limits[step] {
-            heap.push(entry);
-        } else if let Some(mut worst) = heap.peek_mut()
-            && entry.by_value(&worst) == Ordering::Less
-        {
-            *worst = entry;
+        if heap.entries.len() < self.limits[step] {
+            heap.push(entry, self.top);
+        } else {
+            heap.offer(entry, self.top);
         }
     }
 }
@@ -86,14 +118,16 @@ impl Fold for Ranking<'_> {
         }
         for (step, value) in column.floats.iter().enumerate() {
             if !is_absent(*value) {
-                self.offer(step, Entry { value: *value, series: index, top: self.top });
+                self.offer(step, Entry { value: *value, series: index });
             }
         }
     }
 
     fn merge(&mut self, other: Self, _worker: &mut Worker<'_>) {
         for (step, heap) in other.heaps.into_iter().enumerate() {
-            for entry in heap.into_sorted_vec() {
+            let mut entries = heap.entries;
+            entries.sort_unstable_by_key(|entry| entry.series);
+            for entry in entries {
                 self.offer(step, entry);
             }
         }
@@ -104,7 +138,7 @@ impl Fold for Ranking<'_> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.heaps.iter().map(|heap| heap.capacity() * size_of::<Entry>() + 24).sum()
+        self.heaps.iter().map(|heap| heap.entries.capacity() * size_of::<Entry>() + 24).sum()
     }
 }
 
@@ -151,7 +185,7 @@ impl<'e> Evaluation<'e> {
         };
         let top = aggregation.op == AggregateOp::Topk;
         let make = || Ranking {
-            heaps: vec![BinaryHeap::new(); steps],
+            heaps: vec![Heap::default(); steps],
             limits: &limits,
             top,
             position: aggregation.position,
@@ -162,7 +196,7 @@ impl<'e> Evaluation<'e> {
         })?;
         if steps == 1 {
             // The order of an instant query's result: group by group, the best first.
-            let best_first = rankings.into_iter().flatten().flat_map(BinaryHeap::into_sorted_vec);
+            let best_first = rankings.into_iter().flatten().flat_map(|heap| heap.into_best_first(top));
             let rows = best_first
                 .map(|entry| (entry.series, Column { floats: vec![entry.value], histograms: Vec::new() }));
             return self.table_of(inner, rows);
@@ -170,7 +204,7 @@ impl<'e> Evaluation<'e> {
         let mut columns: BTreeMap<usize, Column> = BTreeMap::new();
         for heaps in rankings {
             for (step, heap) in heaps.into_iter().enumerate() {
-                for entry in heap {
+                for entry in heap.entries {
                     let column = columns.entry(entry.series).or_insert_with(|| Column::absent(steps));
                     column.floats[step] = entry.value;
                 }

@@ -1,4 +1,4 @@
-//! `sum`, and sums of histograms for `avg`, too.
+//! `sum`, and what becomes of histograms in it and in `avg`.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::eval::notes::Note;
 use crate::eval::series::SeriesId;
 use crate::histogram::{self, Incompatible};
 
-/// Sums of histograms, one a step; nothing is held while there is no histogram.
-#[derive(Default)]
+/// Sums or means of histograms, one a step; nothing is held while there is no histogram.
 pub(super) struct HistogramSums {
     sums: Vec<HistogramSum>,
+    means: bool,
 }
 
 #[derive(Clone, Default)]
@@ -31,6 +31,14 @@ enum HistogramSum {
 }
 
 impl HistogramSums {
+    pub(super) fn sums() -> Self {
+        Self { sums: Vec::new(), means: false }
+    }
+
+    pub(super) fn means() -> Self {
+        Self { sums: Vec::new(), means: true }
+    }
+
     pub(super) fn add(&mut self, column: &Column, id: &SeriesId, position: u32, worker: &Worker<'_>) {
         if column.histograms.is_empty() {
             return;
@@ -38,7 +46,9 @@ impl HistogramSums {
         self.sums.resize(column.floats.len(), HistogramSum::None);
         for (sum, histogram) in self.sums.iter_mut().zip(&column.histograms) {
             if let Some(histogram) = histogram {
-                sum.add(histogram, 1, |why| note_incompatible(why, id.metric_name(), position, worker));
+                sum.add(histogram, 1, self.means, |why| {
+                    note_incompatible(why, id.metric_name(), position, worker)
+                });
             }
         }
     }
@@ -53,21 +63,16 @@ impl HistogramSums {
                 HistogramSum::None => {}
                 HistogramSum::Incompatible => *sum = HistogramSum::Incompatible,
                 HistogramSum::Sum { histogram, count } => {
-                    sum.add(&histogram, count, |why| note_incompatible(why, "", position, worker));
+                    sum.add(&histogram, count, self.means, |why| {
+                        note_incompatible(why, "", position, worker)
+                    });
                 }
             }
         }
     }
 
-    /// Puts the sums, changed by `with` (which gets the number of histograms), in a column of sums of floats. Where
-    /// there are both there is no result.
-    pub(super) fn finish(
-        self,
-        column: &mut Column,
-        with: impl Fn(&mut Histogram, f64),
-        position: u32,
-        worker: &Worker<'_>,
-    ) {
+    /// Puts them in a column of what came of floats. Where there are both there is no result.
+    pub(super) fn finish(self, column: &mut Column, position: u32, worker: &Worker<'_>) {
         for (step, sum) in self.sums.into_iter().enumerate() {
             if matches!(sum, HistogramSum::None) {
                 continue;
@@ -77,8 +82,7 @@ impl HistogramSums {
                 column.floats[step] = crate::eval::column::ABSENT;
                 continue;
             }
-            if let HistogramSum::Sum { mut histogram, count } = sum {
-                with(&mut histogram, f64::from(count));
+            if let HistogramSum::Sum { mut histogram, .. } = sum {
                 histogram::compact(&mut histogram);
                 column.set_histogram(step, Arc::new(*histogram));
             }
@@ -95,16 +99,29 @@ impl HistogramSums {
 }
 
 impl HistogramSum {
-    fn add(&mut self, other: &Histogram, others: u32, incompatible: impl FnOnce(Incompatible)) {
+    /// Takes in `others` histograms, of which `other` is the sum, or the mean.
+    fn add(&mut self, other: &Histogram, others: u32, mean: bool, incompatible: impl FnOnce(Incompatible)) {
         match self {
             Self::None => *self = Self::Sum { histogram: Box::new(other.clone()), count: others },
-            Self::Sum { histogram, count } => match histogram::add(histogram, other) {
-                Ok(()) => *count += others,
-                Err(why) => {
+            Self::Sum { histogram, count } => {
+                let before = f64::from(*count);
+                *count += others;
+                let total = f64::from(*count);
+                let added = match (mean, others) {
+                    (false, _) => histogram::add(histogram, other),
+                    (true, 1) => histogram::add_to_mean(histogram, other, total),
+                    (true, _) => {
+                        let mut share = other.clone();
+                        histogram::scale(&mut share, f64::from(others) / total);
+                        histogram::scale(histogram, before / total);
+                        histogram::add(histogram, &share)
+                    }
+                };
+                if let Err(why) = added {
                     incompatible(why);
                     *self = Self::Incompatible;
                 }
-            },
+            }
             Self::Incompatible => {}
         }
     }
@@ -132,7 +149,7 @@ pub(super) struct Sum {
 
 impl Sum {
     pub(super) fn new(steps: usize, position: u32) -> Self {
-        Self { floats: vec![FloatSum::default(); steps], histograms: HistogramSums::default(), position }
+        Self { floats: vec![FloatSum::default(); steps], histograms: HistogramSums::sums(), position }
     }
 }
 
@@ -164,7 +181,7 @@ impl Fold for Sum {
                 *result = sum.sum.plain_total();
             }
         }
-        self.histograms.finish(&mut column, |_, _| {}, self.position, worker);
+        self.histograms.finish(&mut column, self.position, worker);
         column
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::sliding::Sliding;
 use super::window::Window;
 use super::{Call, RangeFunction, histograms};
+use crate::EvalError;
 use crate::eval::column::{Column, Point, is_absent};
 use crate::eval::kahan::Kahan;
 use crate::eval::notes::Note;
@@ -37,11 +38,11 @@ impl Call<'_> {
         self.range_ms as f64 / 1_000.0
     }
 
-    pub(super) fn rates(&self, out: &mut Column) {
+    pub(super) fn rates(&self, out: &mut Column) -> Result<(), EvalError> {
         if self.is_delta_series && self.is_counter() {
-            self.sums_of_deltas(out);
+            self.sums_of_deltas(out)?;
         } else {
-            self.extrapolated(out);
+            self.extrapolated(out)?;
         }
         if self.is_counter()
             && looks_unlike_a_counter(self.metric)
@@ -49,9 +50,10 @@ impl Call<'_> {
         {
             self.note(Note::PossibleNonCounter { metric: self.metric });
         }
+        Ok(())
     }
 
-    fn extrapolated(&self, out: &mut Column) {
+    fn extrapolated(&self, out: &mut Column) -> Result<(), EvalError> {
         let (values, times) = (&self.samples.values, &self.samples.timestamps_ms);
         // Where the counter went down, with the value before, which the result has to make up for.
         let mut resets: Vec<(usize, f64)> = Vec::new();
@@ -94,13 +96,14 @@ impl Call<'_> {
                     out.floats[window.step] = increase * self.factor(&window, &sampled);
                 }
                 Some(false) if window.histograms.len() > 1 => {
-                    if let Some(histogram) = histogram_rates.rate(&window) {
+                    if let Some(histogram) = histogram_rates.rate(&window)? {
                         out.set_histogram(window.step, Arc::new(histogram));
                     }
                 }
                 _ => {}
             }
         }
+        Ok(())
     }
 
     /// By what an increase between the first and last sample becomes one over the whole window (or a second of it).
@@ -135,7 +138,8 @@ impl Call<'_> {
     }
 
     /// Samples of a delta series are increases, so that the window's increase is their sum, exactly.
-    fn sums_of_deltas(&self, out: &mut Column) {
+    fn sums_of_deltas(&self, out: &mut Column) -> Result<(), EvalError> {
+        let mut histograms = histograms::Totals::new(self);
         let values = &self.samples.values;
         let per_second = self.function == RangeFunction::Rate;
         let mut sliding = Sliding::new(Kahan::merge);
@@ -149,7 +153,7 @@ impl Call<'_> {
                     }
                 }
                 Some(false) => {
-                    if let Some(mut sum) = histograms::sum(self, &window) {
+                    if let Some(mut sum) = histograms.sum(&window)? {
                         if per_second {
                             crate::histogram::divide(&mut sum, self.range_seconds());
                         }
@@ -159,6 +163,7 @@ impl Call<'_> {
                 None => {}
             }
         }
+        Ok(())
     }
 
     pub(super) fn instant_rates(&self, out: &mut Column) {

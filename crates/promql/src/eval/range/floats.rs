@@ -7,6 +7,7 @@ use telemetry::Histogram;
 use super::sliding::Sliding;
 use super::window::Window;
 use super::{Call, RangeFunction, histograms};
+use crate::EvalError;
 use crate::eval::column::Column;
 use crate::eval::kahan::Kahan;
 use crate::eval::notes::Note;
@@ -32,8 +33,9 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn sums(&self, out: &mut Column) {
+    pub(super) fn sums(&self, out: &mut Column) -> Result<(), EvalError> {
         let values = &self.samples.values;
+        let mut histograms = histograms::Totals::new(self);
         let mut sliding = Sliding::new(Kahan::merge);
         for window in self.windows() {
             match self.one_kind(&window) {
@@ -43,10 +45,11 @@ impl Call<'_> {
                         out.floats[window.step] = sum.total();
                     }
                 }
-                Some(false) => self.set_histogram(out, window.step, histograms::sum(self, &window)),
+                Some(false) => self.set_histogram(out, window.step, histograms.sum(&window)?),
                 None => {}
             }
         }
+        Ok(())
     }
 
     fn set_histogram(&self, out: &mut Column, step: usize, histogram: Option<Histogram>) {
@@ -55,8 +58,9 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn averages(&self, out: &mut Column) {
+    pub(super) fn averages(&self, out: &mut Column) -> Result<(), EvalError> {
         let values = &self.samples.values;
+        let mut histograms = histograms::Totals::new(self);
         let mut sliding = Sliding::new(Kahan::merge);
         for window in self.windows() {
             match self.one_kind(&window) {
@@ -65,15 +69,17 @@ impl Call<'_> {
                     let one = |index: usize| Kahan { sum: values[index], lost: 0.0 };
                     let Some(sum) = sliding.fold(window.floats.clone(), one) else { continue };
                     out.floats[window.step] = if sum.sum.is_infinite() {
+                        self.worker.rescan(window.floats.len())?;
                         incremental_mean(&values[window.floats])
                     } else {
                         sum.sum / count + sum.lost / count
                     };
                 }
-                Some(false) => self.set_histogram(out, window.step, histograms::average(self, &window)),
+                Some(false) => self.set_histogram(out, window.step, histograms.mean(&window)?),
                 None => {}
             }
         }
+        Ok(())
     }
 
     pub(super) fn extremes(&self, out: &mut Column) {

@@ -1,50 +1,14 @@
-//! Functions for which the order of samples matters: by value (quantiles) or in time (changes, resets).
+//! Functions of the values' order, and of what changes from one to the next.
 
-use super::window::Window;
+use super::order::Ranked;
 use super::{Call, RangeFunction};
 use crate::eval::column::{Column, Point};
 use crate::eval::notes::Note;
 use crate::histogram;
 
-/// NaN before all numbers.
-fn order(a: f64, b: f64) -> std::cmp::Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal),
-    }
-}
-
-/// The quantile `q` of values, which are put in order; between two values, a weighted average.
-pub(crate) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(|a, b| order(*a, *b));
-    quantile_of_sorted(q, values)
-}
-
-fn quantile_of_sorted(q: f64, values: &[f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    let rank = q * (values.len() - 1) as f64;
-    let lower = rank.floor();
-    let upper = (lower as usize + 1).min(values.len() - 1);
-    let weight = rank - lower;
-    values[lower as usize] * (1.0 - weight) + values[upper] * weight
-}
-
 impl Call<'_> {
     pub(super) fn quantiles(&self, out: &mut Column) {
-        let values = &self.samples.values;
-        // The window's values in order; those that leave and those that come are found by halving.
-        let mut sorted: Vec<f64> = Vec::new();
-        let mut covered = 0..0;
+        let mut ranked = Ranked::new(&self.samples.values);
         for window in self.windows() {
             if !self.floats_only(&window, 1) {
                 continue;
@@ -53,84 +17,65 @@ impl Call<'_> {
             if !(0.0..=1.0).contains(&q) {
                 self.note(Note::InvalidQuantile(q));
             }
-            let floats = window.floats;
-            if floats.start >= covered.end {
-                sorted.clear();
-                sorted.extend_from_slice(&values[floats.clone()]);
-                sorted.sort_unstable_by(|a, b| order(*a, *b));
-            } else {
-                let place =
-                    |sorted: &[f64], value: f64| sorted.partition_point(|at| order(*at, value).is_lt());
-                for value in &values[covered.start..floats.start] {
-                    sorted.remove(place(&sorted, *value));
-                }
-                for value in &values[covered.end..floats.end] {
-                    sorted.insert(place(&sorted, *value), *value);
-                }
-            }
-            covered = floats;
-            out.floats[window.step] = quantile_of_sorted(q, &sorted);
+            ranked.slide(window.floats);
+            out.floats[window.step] = ranked.quantile(q);
         }
     }
 
     pub(super) fn median_deviations(&self, out: &mut Column) {
-        let mut buffer: Vec<f64> = Vec::new();
+        let mut ranked = Ranked::new(&self.samples.values);
         for window in self.windows() {
-            if !self.floats_only(&window, 1) {
-                continue;
+            if self.floats_only(&window, 1) {
+                ranked.slide(window.floats);
+                out.floats[window.step] = ranked.median_deviation();
             }
-            buffer.clear();
-            buffer.extend_from_slice(&self.samples.values[window.floats]);
-            let median = quantile(0.5, &mut buffer);
-            for value in &mut buffer {
-                *value = (*value - median).abs();
-            }
-            out.floats[window.step] = quantile(0.5, &mut buffer);
         }
     }
 
-    /// Counts changes or resets.
+    /// Counts changes or resets: how many there are up to each sample is known, those of a window are a difference.
     pub(super) fn transitions(&self, out: &mut Column) {
         let changes = self.function == RangeFunction::Changes;
-        let float_counts = |before: f64, now: f64| {
+        let floats = |before: f64, now: f64| {
             if changes { now != before && !(now.is_nan() && before.is_nan()) } else { now < before }
         };
+        let is_transition = |before: &Point, now: &Point| match (before, now) {
+            (Point::Float(before), Point::Float(now)) => floats(*before, *now),
+            (Point::Histogram(before), Point::Histogram(now)) if changes => !histogram::equal(now, before),
+            (Point::Histogram(before), Point::Histogram(now)) => histogram::is_reset(now, before),
+            _ => true,
+        };
+        let mut until: Vec<u32> = Vec::with_capacity(self.samples.len());
+        let mut total = 0;
         if self.samples.histograms.is_empty() {
-            // How many there are up to each sample; those of a window are a difference.
             let values = &self.samples.values;
-            let mut until: Vec<u32> = Vec::with_capacity(values.len());
-            let mut total = 0;
             for (index, value) in values.iter().enumerate() {
-                total += u32::from(index > 0 && float_counts(values[index - 1], *value));
+                total += u32::from(index > 0 && floats(values[index - 1], *value));
                 until.push(total);
             }
-            for window in self.windows() {
-                let count = until[window.floats.end - 1] - until[window.floats.start];
-                out.floats[window.step] = f64::from(count);
+        } else {
+            let points = self.points();
+            for (index, point) in points.iter().enumerate() {
+                total += u32::from(index > 0 && is_transition(&points[index - 1], point));
+                until.push(total);
             }
-            return;
         }
         for window in self.windows() {
-            let points = self.points(&window);
-            let counted = points.windows(2).filter(|pair| match (&pair[0], &pair[1]) {
-                (Point::Float(before), Point::Float(now)) => float_counts(*before, *now),
-                (Point::Histogram(before), Point::Histogram(now)) if changes => {
-                    !histogram::equal(now, before)
-                }
-                (Point::Histogram(before), Point::Histogram(now)) => histogram::is_reset(now, before),
-                _ => true,
-            });
-            out.floats[window.step] = counted.count() as f64;
+            let first = window.floats.start + window.histograms.start;
+            let last = window.floats.end + window.histograms.end - 1;
+            out.floats[window.step] = f64::from(until[last] - until[first]);
         }
     }
 
-    /// Floats and histograms of a window in the order of time.
-    fn points(&self, window: &Window) -> Vec<Point> {
-        let (values, times) = (&self.samples.values, &self.samples.timestamps_ms);
-        let floats = window.floats.clone().map(|index| (times[index], Point::Float(values[index])));
-        let histograms = self.samples.histograms[window.histograms.clone()]
+    /// Floats and histograms in the order of time.
+    fn points(&self) -> Vec<Point> {
+        let samples = self.samples;
+        let floats = samples
+            .timestamps_ms
             .iter()
-            .map(|(at_ms, histogram)| (*at_ms, Point::Histogram(histogram.clone())));
+            .zip(&samples.values)
+            .map(|(at_ms, value)| (*at_ms, Point::Float(*value)));
+        let histograms =
+            samples.histograms.iter().map(|(at_ms, histogram)| (*at_ms, Point::Histogram(histogram.clone())));
         let mut points: Vec<(i64, Point)> = floats.chain(histograms).collect();
         points.sort_by_key(|(at_ms, _)| *at_ms);
         points.into_iter().map(|(_, point)| point).collect()

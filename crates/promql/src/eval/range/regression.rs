@@ -1,93 +1,186 @@
-//! Lines through samples, and exponential smoothing.
+//! Lines through samples (`deriv`, `predict_linear`).
+//!
+//! A long window that moves by small steps is put together from sums over parts of it. They are at least as exact as going
+//! through the window; but what comes out must also be what Prometheus says, which goes through it. The two are the
+//! same to many digits unless digits cancel each other out. So where they do, and in short windows, the window is gone
+//! through, in Prometheus's order.
 
+use super::sliding::Sliding;
 use super::{Call, RangeFunction};
 use crate::EvalError;
 use crate::eval::column::Column;
 use crate::eval::kahan::Kahan;
-use crate::number::fixed;
+
+/// Windows of up to so many samples are gone through.
+pub(super) const SHORT: usize = 32;
+/// A result has lost too many digits when it is smaller than its terms by this factor.
+const MAX_CANCELLATION: f64 = 1e4;
+
+/// Whether `result`, to which terms of up to the size of `terms` add up, has most of their digits.
+pub(super) fn keeps_digits(result: f64, terms: &[f64]) -> bool {
+    // Not with NaN, of which no comparison holds.
+    terms.iter().all(|term| term.abs() <= result.abs() * MAX_CANCELLATION)
+}
+
+/// Slope (per second) and the value at some time.
+#[derive(Clone, Copy)]
+struct Line {
+    slope: f64,
+    intercept: f64,
+}
 
 impl Call<'_> {
     /// `deriv` and `predict_linear`: simple linear regression by least squares.
-    pub(super) fn regressions(&self, out: &mut Column) {
-        let times = &self.samples.timestamps_ms;
-        let values = &self.samples.values;
-        // The last sample so far that differs from the one before it, and up to where that was looked for.
-        let (mut changed, mut seen) = (0, 1);
+    pub(super) fn regressions(&self, out: &mut Column) -> Result<(), EvalError> {
+        let (values, times) = (&self.samples.values, &self.samples.timestamps_ms);
+        let mut sliding = Sliding::new(Sums::merge);
         for window in self.windows() {
             if !self.floats_only(&window, 2) {
                 continue;
             }
             let floats = window.floats.clone();
-            while seen < floats.end {
-                if values[seen] != values[seen - 1] {
-                    changed = seen;
-                }
-                seen += 1;
-            }
-            let first = values[floats.start];
-            let at_ms = if self.function == RangeFunction::Deriv {
+            let ahead = (self.function == RangeFunction::PredictLinear).then(|| self.param(0, window.step));
+            let at_ms = match ahead {
+                Some(_) => self.grid.time_ms(window.step),
                 // Times relative to one nearby keep their digits.
-                times[floats.start]
-            } else {
-                self.grid.time_ms(window.step)
+                None => times[floats.start],
             };
-            let (slope, intercept) = if changed <= floats.start && !first.is_nan() {
-                if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) }
+            let result =
+                |line: Line| ahead.map_or(line.slope, |seconds| line.slope * seconds + line.intercept);
+            let quick = if floats.len() > SHORT {
+                sliding
+                    .fold(floats.clone(), |index| Sums::of(times[index], values[index]))
+                    .and_then(|sums| sums.line(at_ms))
+                    .filter(|line| {
+                        ahead.is_none_or(|ahead| {
+                            keeps_digits(result(*line), &[line.slope * ahead, line.intercept])
+                        })
+                    })
             } else {
-                regression(&times[floats.clone()], &values[floats], at_ms)
+                None
             };
-            out.floats[window.step] = if self.function == RangeFunction::Deriv {
-                slope
-            } else {
-                slope * self.param(0, window.step) + intercept
-            };
-        }
-    }
-
-    pub(super) fn smoothed(&self, out: &mut Column) -> Result<(), EvalError> {
-        for window in self.windows() {
-            let (smoothing, trend) = (self.param(0, window.step), self.param(1, window.step));
-            for (what, factor, short) in [("smoothing", smoothing, "sf"), ("trend", trend, "tf")] {
-                if factor <= 0.0 || factor >= 1.0 {
-                    return Err(EvalError::Execution(format!(
-                        "invalid {what} factor. Expected: 0 < {short} < 1, got: {}",
-                        fixed(factor)
-                    )));
+            let line = match quick {
+                Some(line) => line,
+                None => {
+                    self.worker.rescan(floats.len())?;
+                    line_through(&times[floats.clone()], &values[floats], at_ms)
                 }
-            }
-            if !self.floats_only(&window, 2) {
-                continue;
-            }
-            let values = &self.samples.values[window.floats];
-            let (mut before, mut level) = (0.0, values[0]);
-            let mut slope = values[1] - values[0];
-            for (index, value) in values.iter().enumerate().skip(1) {
-                if index > 1 {
-                    slope = trend * (level - before) + (1.0 - trend) * slope;
-                }
-                let next = smoothing * value + (1.0 - smoothing) * (level + slope);
-                (before, level) = (level, next);
-            }
-            out.floats[window.step] = level;
+            };
+            out.floats[window.step] = result(line);
         }
         Ok(())
     }
 }
 
-/// Slope (per second) and value at `at_ms` of the line through the samples, whose values are not all equal.
-fn regression(times: &[i64], values: &[f64], at_ms: i64) -> (f64, f64) {
-    // Sums of x, y, xy and xx.
-    let mut sums = [Kahan::default(); 4];
-    for (time, &y) in times.iter().zip(values) {
+/// The line through the samples, as Prometheus adds it up.
+fn line_through(times: &[i64], values: &[f64], at_ms: i64) -> Line {
+    let first = values[0];
+    let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) =
+        (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
+    let mut constant = true;
+    for (time, value) in times.iter().zip(values) {
+        constant &= *value == first;
         let x = (time - at_ms) as f64 / 1_000.0;
-        for (sum, value) in sums.iter_mut().zip([x, y, x * y, x * x]) {
-            sum.add(value);
-        }
+        x_sum.add(x);
+        y_sum.add(*value);
+        xy_sum.add(x * value);
+        xx_sum.add(x * x);
+    }
+    if constant {
+        return constant_line(first);
     }
     let count = values.len() as f64;
-    let [x, y, xy, xx] = sums.map(Kahan::plain_total);
-    let covariance = xy - x * y / count;
-    let variance = xx - x * x / count;
+    let (x, y) = (x_sum.plain_total(), y_sum.plain_total());
+    let covariance = xy_sum.plain_total() - x * y / count;
+    let variance = xx_sum.plain_total() - x * x / count;
     let slope = covariance / variance;
-    (slope, y / count - slope * x / count)
+    Line { slope, intercept: y / count - slope * x / count }
+}
+
+fn constant_line(value: f64) -> Line {
+    if value.is_infinite() {
+        Line { slope: f64::NAN, intercept: f64::NAN }
+    } else {
+        Line { slope: 0.0, intercept: value }
+    }
+}
+
+/// What a line needs of some samples. Times x are relative to the first of them.
+#[derive(Clone, Copy)]
+struct Sums {
+    first_ms: i64,
+    first_value: f64,
+    /// Whether all values are the first one.
+    constant: bool,
+    count: i64,
+    /// Σx and Σx², in ms, exact.
+    x_ms: i128,
+    xx_ms: i128,
+    /// Σy and Σxy, x in seconds.
+    y: Kahan,
+    xy: Kahan,
+}
+
+impl Sums {
+    fn of(time_ms: i64, value: f64) -> Self {
+        Self {
+            first_ms: time_ms,
+            first_value: value,
+            constant: true,
+            count: 1,
+            x_ms: 0,
+            xx_ms: 0,
+            y: Kahan { sum: value, lost: 0.0 },
+            xy: Kahan::default(),
+        }
+    }
+
+    /// With later samples.
+    fn merge(self, later: Self) -> Self {
+        let later_xy = later.xy_from(self.first_ms);
+        let (later_x, later_xx) = later.x_from(self.first_ms);
+        Self {
+            constant: self.constant && later.constant && self.first_value == later.first_value,
+            count: self.count + later.count,
+            x_ms: self.x_ms + later_x,
+            xx_ms: self.xx_ms + later_xx,
+            y: self.y.merge(later.y),
+            xy: self.xy.merge(later_xy),
+            ..self
+        }
+    }
+
+    /// Σx and Σx² relative to another time.
+    fn x_from(&self, from_ms: i64) -> (i128, i128) {
+        let shift = i128::from(self.first_ms) - i128::from(from_ms);
+        let count = i128::from(self.count);
+        (self.x_ms + count * shift, self.xx_ms + 2 * shift * self.x_ms + count * shift * shift)
+    }
+
+    /// Σxy relative to another time.
+    fn xy_from(&self, from_ms: i64) -> Kahan {
+        let shift = (self.first_ms - from_ms) as f64 / 1_000.0;
+        let product = shift * self.y.sum;
+        let lost = shift.mul_add(self.y.sum, -product) + shift * self.y.lost;
+        self.xy.merge(Kahan { sum: product, lost })
+    }
+
+    /// The line, with its value at `at_ms`; none where digits cancel each other out.
+    fn line(&self, at_ms: i64) -> Option<Line> {
+        if self.constant {
+            return Some(constant_line(self.first_value));
+        }
+        let count = self.count as f64;
+        let (x_ms, xx_ms) = self.x_from(at_ms);
+        let (x, xx) = (x_ms as f64 / 1e3, xx_ms as f64 / 1e6);
+        let (y, xy) = (self.y.plain_total(), self.xy_from(at_ms).plain_total());
+        let covariance = xy - x * y / count;
+        let variance = xx - x * x / count;
+        let slope = covariance / variance;
+        let intercept = y / count - slope * x / count;
+        let exact = keeps_digits(covariance, &[xy])
+            && keeps_digits(variance, &[xx])
+            && keeps_digits(intercept, &[y / count]);
+        exact.then_some(Line { slope, intercept })
+    }
 }

@@ -18,7 +18,7 @@ pub(super) struct Sliding<T, F> {
     until: usize,
 }
 
-impl<T: Copy, F: Fn(T, T) -> T> Sliding<T, F> {
+impl<T: Clone, F: Fn(T, T) -> T> Sliding<T, F> {
     pub(super) fn new(combine: F) -> Self {
         Self { combine, suffixes: Vec::new(), first: 0, border: 0, tail: None, until: 0 }
     }
@@ -34,15 +34,15 @@ impl<T: Copy, F: Fn(T, T) -> T> Sliding<T, F> {
         }
         while self.until < window.end {
             let next = value(self.until);
-            self.tail = Some(match self.tail {
+            self.tail = Some(match self.tail.take() {
                 Some(tail) => (self.combine)(tail, next),
                 None => next,
             });
             self.until += 1;
         }
-        let head = self.suffixes[window.start - self.first];
-        Some(match self.tail {
-            Some(tail) => (self.combine)(head, tail),
+        let head = self.suffixes[window.start - self.first].clone();
+        Some(match &self.tail {
+            Some(tail) => (self.combine)(head, tail.clone()),
             None => head,
         })
     }
@@ -54,10 +54,10 @@ impl<T: Copy, F: Fn(T, T) -> T> Sliding<T, F> {
         self.tail = None;
         self.suffixes.clear();
         let mut fold = value(window.end - 1);
-        self.suffixes.push(fold);
+        self.suffixes.push(fold.clone());
         for index in (window.start..window.end - 1).rev() {
             fold = (self.combine)(value(index), fold);
-            self.suffixes.push(fold);
+            self.suffixes.push(fold.clone());
         }
         self.suffixes.reverse();
     }
