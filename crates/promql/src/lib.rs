@@ -31,7 +31,7 @@ pub use output::{
     Annotation, MatrixSeries, QueryOutput, QueryStats, Sample, ScalarSample, Value, VectorSample,
 };
 pub use plan::{EvalOptions, Plan, Window, plan};
-pub use source::{SelectedSeries, Selection, SeriesSamples, SeriesSource, SourceError};
+pub use source::{Reading, SelectedSeries, Selection, SeriesSamples, SeriesSource, SourceError};
 
 /// Parses a query. Experimental functions are parsed, too; [`plan()`] refuses them unless they are switched on.
 ///

@@ -124,6 +124,7 @@ mod invariant;
 mod node;
 mod planner;
 mod statistics;
+mod thinning;
 
 pub(crate) use node::{
     Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference, SelectionPlan,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telemetry::{Histogram, Labels};
+use telemetry::{Histogram, Labels, Omitted};
 
 use crate::Matcher;
 
@@ -22,6 +22,68 @@ pub struct Selection {
     pub step_ms: i64,
     /// Width of the range selector in ms; 0 for an instant selector. A hint.
     pub range_ms: i64,
+    /// Which samples are read.
+    pub reading: Reading,
+}
+
+/// Which samples of a selection have a say in the answer.
+///
+/// A source that has thinned series may answer from them where the answer is the same. A thinned series at resolution `r` is cut
+/// in stretches of time k·r < t ≤ (k + 1)·r, and of each it has the first and the last sample, the last of the least and of
+/// the greatest, a NaN if there is one, a staleness marker that comes last, and native histograms; and [`Omitted`] rows say
+/// what the samples between would have added to sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Reading {
+    /// All samples.
+    #[default]
+    All,
+    /// The ends of all windows are multiples of `edges_ms`, and what is asked of them, series thinned at any resolution that
+    /// divides it can answer exactly.
+    Thinned {
+        /// Above 0.
+        edges_ms: i64,
+        /// Whether [`SeriesSamples::omitted`] is needed.
+        with_omitted: bool,
+    },
+}
+
+impl Reading {
+    /// Whether series thinned at `resolution_ms` give the same answer as all samples.
+    #[must_use]
+    pub const fn allows(self, resolution_ms: i64) -> bool {
+        match self {
+            Self::All => false,
+            Self::Thinned { edges_ms, .. } => resolution_ms > 0 && edges_ms % resolution_ms == 0,
+        }
+    }
+
+    /// What answers both.
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (
+                Self::Thinned { edges_ms, with_omitted },
+                Self::Thinned { edges_ms: also, with_omitted: too },
+            ) => Self::Thinned { edges_ms: gcd(edges_ms, also), with_omitted: with_omitted || too },
+            _ => Self::All,
+        }
+    }
+}
+
+/// The greatest common divisor; that of a number and 0 is the number.
+pub(crate) const fn gcd(mut a: i64, mut b: i64) -> i64 {
+    while b != 0 {
+        (a, b) = (b, a.wrapping_rem(b));
+    }
+    a.saturating_abs()
+}
+
+impl Selection {
+    /// Whether evaluation looks at nothing but the latest sample of each series: earlier ones may then be left out.
+    #[must_use]
+    pub fn wants_latest_only(&self) -> bool {
+        self.step_ms == 0 && self.range_ms == 0
+    }
 }
 
 /// A store of series, as of one moment.
@@ -70,6 +132,8 @@ pub struct SeriesSamples {
     pub values: Vec<f64>,
     /// Native-histogram samples as (timestamp in ms, histogram), strictly ascending; none at a float's timestamp.
     pub histograms: Vec<(i64, Arc<Histogram>)>,
+    /// What was left out, by strictly ascending timestamp: only of thinned series ([`Reading`]).
+    pub omitted: Vec<Omitted>,
 }
 
 impl SeriesSamples {
@@ -78,6 +142,7 @@ impl SeriesSamples {
         self.timestamps_ms.clear();
         self.values.clear();
         self.histograms.clear();
+        self.omitted.clear();
     }
 
     /// How many samples there are.

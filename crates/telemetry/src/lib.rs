@@ -9,6 +9,7 @@
 //! | [`sample`] | timestamps, float values, the staleness marker |
 //! | [`histogram`] | native histograms: exponential and custom buckets |
 //! | [`exemplar`] | a single observation with its own labels (usually a trace id) |
+//! | [`omitted`] | what samples would add that a thinned series does not have |
 //! | [`metadata`] | type, help and unit of a metric family |
 //! | [`series`] | a label set with its hash and its cached place in the storage order |
 //! | [`batch`] | what one request holds ([`MetricRows`]) and what one partition holds ([`MetricBatch`]) |
@@ -19,6 +20,7 @@ pub mod exemplar;
 pub mod histogram;
 pub mod labels;
 pub mod metadata;
+pub mod omitted;
 pub mod sample;
 pub mod series;
 pub mod tenant;
@@ -28,6 +30,7 @@ pub use exemplar::Exemplar;
 pub use histogram::{CounterResetHint, Histogram, Span};
 pub use labels::{LabelError, Labels, LabelsBuilder, METRIC_NAME};
 pub use metadata::{Metadata, MetricType};
+pub use omitted::Omitted;
 pub use sample::{STALE_NAN_BITS, is_stale_nan, stale_nan};
 pub use series::Series;
 pub use tenant::{TenantId, TenantIdError};

@@ -17,6 +17,7 @@ use crate::{EvalError, SeriesSamples};
 mod counter;
 mod floats;
 mod histograms;
+mod omitted;
 mod order;
 mod ordered;
 mod regression;

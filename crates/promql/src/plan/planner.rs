@@ -11,6 +11,7 @@ use super::node::{
     Grid, InfoPlan, LabelFunction, PlanKind, PlanNode, RangeInputPlan, RangeSource, Reference, SelectionPlan,
 };
 use super::statistics::selector_without_buckets;
+use super::thinning::Question;
 use super::{EvalOptions, Window};
 use crate::ast::{
     Aggregate, AggregateOp, At, Binary, DurationExpr, Modifiers, Node, NodeKind, Span, StringLiteral,
@@ -62,7 +63,7 @@ impl<'a> Planner<'a> {
         self.without_buckets = selector_without_buckets(node);
         let node = node.unwrap_parens();
         if node.value_type() == ValueType::Matrix {
-            let source = self.range_source(node, grid)?;
+            let source = self.range_source(node, grid, Question::Each)?;
             return Ok(Arc::new(PlanNode {
                 kind: PlanKind::RawRange(source),
                 grid,
@@ -144,7 +145,7 @@ impl<'a> Planner<'a> {
             reference.offset_ms = reference.offset_ms.max(0);
         }
         // A sample that is exactly the look-back old does not count any more.
-        let number = self.select(&selector.matchers, grid, reference, lookback_ms, 0);
+        let number = self.select(&selector.matchers, grid, reference, lookback_ms, None);
         let selection = self.selection(number, span);
         Ok(PlanKind::Selector { selection, reference, lookback_ms, timestamps })
     }
@@ -153,15 +154,18 @@ impl<'a> Planner<'a> {
         SelectionPlan { number, without_buckets: self.without_buckets == Some(selector.start) }
     }
 
-    /// The number of the selection of what lies up to `window_ms` before the reference times of `grid`.
+    /// The number of the selection of what lies up to `window_ms` before the reference times of `grid`; of a range selector also
+    /// its width and what is asked.
     fn select(
         &mut self,
         matchers: &[Matcher],
         grid: Grid,
         reference: Reference,
         window_ms: i64,
-        range_ms: i64,
+        range: Option<(i64, Question)>,
     ) -> usize {
+        let (range_ms, question) = range.unwrap_or((0, Question::Kept));
+        let reading = question.reading(grid, reference, range_ms);
         let first = reference.time_ms(grid.start_ms);
         let last = reference.time_ms(grid.last_ms());
         let start_ms = first.saturating_sub(window_ms).saturating_add(1);
@@ -169,6 +173,8 @@ impl<'a> Planner<'a> {
         let times = [start_ms, last, step_ms, range_ms];
         let key = (format!("{matchers:?}"), times);
         if let Some(known) = self.known_selections.get(&key) {
+            let selection = &mut self.selections[*known];
+            selection.reading = selection.reading.and(reading);
             return *known;
         }
         let number = self.selections.len();
@@ -178,6 +184,7 @@ impl<'a> Planner<'a> {
             end_ms: last,
             step_ms,
             range_ms,
+            reading,
         });
         self.known_selections.insert(key, number);
         number
@@ -204,13 +211,14 @@ impl<'a> Planner<'a> {
         Ok(Reference { at_ms, offset_ms })
     }
 
-    fn range_source(&mut self, node: &Node, grid: Grid) -> Result<RangeSource> {
+    fn range_source(&mut self, node: &Node, grid: Grid, question: Question) -> Result<RangeSource> {
         let node = node.unwrap_parens();
         match &node.kind {
             NodeKind::Matrix(matrix) => {
                 let range_ms = self.duration_ms(&matrix.range, true)?;
                 let reference = self.reference(&matrix.selector.modifiers)?;
-                let number = self.select(&matrix.selector.matchers, grid, reference, range_ms, range_ms);
+                let range = Some((range_ms, question));
+                let number = self.select(&matrix.selector.matchers, grid, reference, range_ms, range);
                 let input = RangeInputPlan::Selection(self.selection(number, node.span));
                 Ok(RangeSource { input, range_ms, reference, position: node.span.start })
             }
@@ -321,7 +329,7 @@ impl<'a> Planner<'a> {
             "absent" => PlanKind::Absent { labels: labels_of_absent(&args[0]), arg: arg(self, 0)? },
             "absent_over_time" => PlanKind::AbsentOverTime {
                 labels: labels_of_absent(&args[0]),
-                source: self.range_source(&args[0], grid)?,
+                source: self.range_source(&args[0], grid, Question::Kept)?,
             },
             "histogram_quantile" => PlanKind::HistogramQuantile {
                 quantile: arg(self, 0)?,
@@ -371,7 +379,7 @@ impl<'a> Planner<'a> {
         let mut params = Vec::new();
         for arg in args {
             if arg.value_type() == ValueType::Matrix {
-                source = Some(self.range_source(arg, grid)?);
+                source = Some(self.range_source(arg, grid, Question::of(function))?);
             } else {
                 params.push(self.node(arg, grid)?);
             }
@@ -424,7 +432,7 @@ impl<'a> Planner<'a> {
         selected.extend(data_matchers.iter().cloned());
         let lookback_ms = self.options.lookback_ms;
         let reference = Reference { at_ms: None, offset_ms: 0 };
-        let number = self.select(&selected, grid, reference, lookback_ms, 0);
+        let number = self.select(&selected, grid, reference, lookback_ms, None);
         let selection = SelectionPlan { number, without_buckets: false };
         Ok(PlanKind::Info(InfoPlan { arg, selection, lookback_ms, data_matchers, name_matchers }))
     }

@@ -66,6 +66,8 @@ impl Call<'_> {
         }
         let mut lost = Sliding::new(|a: f64, b: f64| a + b);
         let (mut first_reset, mut resets_end) = (0, 0);
+        let mut omitted = self.omissions(|row| row.count, |a, b| a + b);
+        let mut omitted_resets = self.omissions(|row| row.lost, |a, b| a + b);
         let mut histogram_rates = histograms::Rates::new(self);
         for window in self.windows() {
             match self.one_kind(&window) {
@@ -87,10 +89,15 @@ impl Call<'_> {
                             increase += sum;
                         }
                     }
+                    if self.is_counter()
+                        && let Some(lost) = omitted_resets.of(&window)
+                    {
+                        increase += lost;
+                    }
                     let sampled = Sampled {
                         first_ms: times[first],
                         last_ms: times[last],
-                        count: window.floats.len(),
+                        count: window.floats.len() + omitted.of(&window).unwrap_or(0) as usize,
                         counter: self.is_counter().then_some((values[first], increase)),
                     };
                     out.floats[window.step] = increase * self.factor(&window, &sampled);
@@ -143,11 +150,13 @@ impl Call<'_> {
         let values = &self.samples.values;
         let per_second = self.function == RangeFunction::Rate;
         let mut sliding = Sliding::new(Kahan::merge);
+        let mut omitted = self.omitted_sums();
         for window in self.windows() {
             match self.one_kind(&window) {
                 Some(true) => {
                     let one = |index: usize| Kahan { sum: values[index], lost: 0.0 };
-                    if let Some(sum) = sliding.fold(window.floats, one) {
+                    if let Some(sum) = sliding.fold(window.floats.clone(), one) {
+                        let sum = omitted.of(&window).map_or(sum, |omitted| sum.merge(omitted));
                         let divisor = if per_second { self.range_seconds() } else { 1.0 };
                         out.floats[window.step] = sum.total() / divisor;
                     }

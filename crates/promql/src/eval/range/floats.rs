@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telemetry::Histogram;
+use telemetry::{Histogram, Omitted};
 
 use super::sliding::Sliding;
 use super::window::Window;
@@ -37,11 +37,13 @@ impl Call<'_> {
         let values = &self.samples.values;
         let mut histograms = histograms::Totals::new(self);
         let mut sliding = Sliding::new(Kahan::merge);
+        let mut omitted = self.omitted_sums();
         for window in self.windows() {
             match self.one_kind(&window) {
                 Some(true) => {
                     let one = |index: usize| Kahan { sum: values[index], lost: 0.0 };
-                    if let Some(sum) = sliding.fold(window.floats, one) {
+                    if let Some(sum) = sliding.fold(window.floats.clone(), one) {
+                        let sum = omitted.of(&window).map_or(sum, |omitted| sum.merge(omitted));
                         out.floats[window.step] = sum.total();
                     }
                 }
@@ -62,15 +64,24 @@ impl Call<'_> {
         let values = &self.samples.values;
         let mut histograms = histograms::Totals::new(self);
         let mut sliding = Sliding::new(Kahan::merge);
+        let mut omitted = self.omitted_sums();
+        let mut omitted_counts = self.omissions(|row| row.count, |a, b| a + b);
         for window in self.windows() {
             match self.one_kind(&window) {
                 Some(true) => {
-                    let count = window.floats.len() as f64;
                     let one = |index: usize| Kahan { sum: values[index], lost: 0.0 };
-                    let Some(sum) = sliding.fold(window.floats.clone(), one) else { continue };
+                    let Some(mut sum) = sliding.fold(window.floats.clone(), one) else { continue };
+                    let mut count = window.floats.len() as f64;
+                    if let (Some(of), Some(number)) = (omitted.of(&window), omitted_counts.of(&window)) {
+                        sum = sum.merge(of);
+                        count += number as f64;
+                    }
                     out.floats[window.step] = if sum.sum.is_infinite() {
                         self.worker.rescan(window.floats.len())?;
-                        incremental_mean(&values[window.floats])
+                        match omitted.rows() {
+                            [] => incremental_mean(&values[window.floats]),
+                            omitted => mean_of_shares(&values[window.floats], omitted, count),
+                        }
                     } else {
                         sum.sum / count + sum.lost / count
                     };
@@ -138,8 +149,10 @@ impl Call<'_> {
 
     pub(super) fn counts(&self, out: &mut Column) {
         let present = self.function == RangeFunction::PresentOverTime;
+        let mut omitted = self.omissions(|row| row.count, |a, b| a + b);
         for window in self.windows() {
-            let count = window.floats.len() + window.histograms.len();
+            let kept = (window.floats.len() + window.histograms.len()) as u64;
+            let count = kept + omitted.of(&window).unwrap_or(0);
             out.floats[window.step] = if present { 1.0 } else { count as f64 };
         }
     }
@@ -190,6 +203,14 @@ pub(super) fn incremental_mean(values: &[f64]) -> f64 {
         mean.add(value / count);
     }
     if incremental { mean.plain_total() } else { plain.sum / count + plain.lost / count }
+}
+
+/// The mean of values and of what was left out between them, whose sum is too large.
+fn mean_of_shares(values: &[f64], omitted: &[Omitted], count: f64) -> f64 {
+    let mut mean = Kahan::default();
+    values.iter().for_each(|value| mean.add(value / count));
+    omitted.iter().for_each(|row| mean.add(row.sum / count));
+    mean.total()
 }
 
 /// Count, mean and squared deviations, which can be merged (Chan et al., "Updating formulae and a pairwise algorithm for
