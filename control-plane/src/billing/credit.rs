@@ -46,6 +46,14 @@ pub struct AppliedCredit {
     pub left_micros: u64,
 }
 
+impl AppliedCredit {
+    /// What it takes off an amount, in micro-units, as a negative number. (What was computed always fits.)
+    #[must_use]
+    pub fn taken_off_micros(&self) -> i64 {
+        i64::try_from(self.applied_micros).map_or(i64::MIN, |applied| -applied)
+    }
+}
+
 /// Pays `due_micros` with the credits that counted at some time of the period: what expires first is used first, what never
 /// expires last, and among equals what was granted first. No credit goes below zero, and neither does what is due.
 ///

@@ -38,25 +38,58 @@ impl fmt::Display for UnknownRegion {
 /// # Errors
 /// [`UnknownRegion`] with what may have been meant.
 pub fn resolve(provider: Option<Provider>, text: &str) -> Result<RegionRef, UnknownRegion> {
-    let text: String = text.trim().chars().take(MAX_REGION_TEXT_CHARS).collect();
-    let (provider, name) = match split_provider(&text) {
-        Some((named, rest)) if provider.is_none_or(|provider| provider == named) => (Some(named), rest),
-        _ => (provider, text.as_str()),
-    };
-    let name = without_continent(name).to_lowercase();
-    let joined: String = name.chars().filter(|c| !matches!(c, ' ' | '_')).collect();
-    let dashed = name.split([' ', '_']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
-    let of_provider =
-        || RegionRef::all().filter(|region| provider.is_none_or(|provider| region.provider == provider));
-    of_provider()
-        .find(|region| region.code == joined || region.code == dashed)
-        .or_else(|| {
-            of_provider().filter(|region| is_zone_of(&joined, *region)).max_by_key(|region| region.code.len())
-        })
-        .ok_or_else(|| {
-            let suggestions = suggestions(of_provider(), &joined);
-            UnknownRegion { text, suggestions }
-        })
+    let named = Named::read(provider, text);
+    named.find().ok_or_else(|| UnknownRegion {
+        suggestions: suggestions(named.regions(), &named.joined),
+        text: named.text,
+    })
+}
+
+/// As [`resolve`], for telemetry: nobody is there to read suggestions.
+pub(crate) fn find(provider: Option<Provider>, text: &str) -> Option<RegionRef> {
+    Named::read(provider, text).find()
+}
+
+/// A text, taken apart.
+struct Named {
+    /// The text, cut where it is too long.
+    text: String,
+    /// The provider that the region must have, if any.
+    provider: Option<Provider>,
+    /// The name in lower case without spaces and underscores: `West Europe` as `westeurope`.
+    joined: String,
+    /// The name in lower case with dashes for spaces and underscores: `us west 2` as `us-west-2`.
+    dashed: String,
+}
+
+impl Named {
+    /// Takes a text apart.
+    fn read(provider: Option<Provider>, text: &str) -> Self {
+        let text: String = text.trim().chars().take(MAX_REGION_TEXT_CHARS).collect();
+        let (provider, name) = match split_provider(&text) {
+            Some((named, rest)) if provider.is_none_or(|provider| provider == named) => (Some(named), rest),
+            _ => (provider, text.as_str()),
+        };
+        let name = without_continent(name).to_lowercase();
+        let joined = name.chars().filter(|c| !matches!(c, ' ' | '_')).collect();
+        let dashed = name.split([' ', '_']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+        Self { text, provider, joined, dashed }
+    }
+
+    /// The regions that may be meant.
+    fn regions(&self) -> impl Iterator<Item = RegionRef> {
+        let provider = self.provider;
+        RegionRef::all().filter(move |region| provider.is_none_or(|provider| region.provider == provider))
+    }
+
+    /// The region of this name, or with a zone of this name; of several the one with the longest code (`us-east-1` and not
+    /// what begins like it).
+    fn find(&self) -> Option<RegionRef> {
+        let zones = || self.regions().filter(|region| is_zone_of(&self.joined, *region));
+        self.regions()
+            .find(|region| region.code == self.joined || region.code == self.dashed)
+            .or_else(|| zones().max_by_key(|region| region.code.len()))
+    }
 }
 
 /// `aws:eu-west-1`, `AWS/eu-west-1` or `aws eu-west-1` as provider and rest.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::impossible::Impossible;
 use super::limits::MAX_ZONES;
-use super::normalise::resolve;
+use super::normalise::find;
 use super::{Cell, Needs, Placement, PlacementError, Provider, RegionRef, place};
 
 /// Samples that carried the same `cloud.provider`, `cloud.region` and `cloud.availability_zone`.
@@ -175,9 +175,8 @@ fn by_region(observations: &[Observation], needs: &Needs) -> (Vec<Seen>, Vec<Obs
     for observation in observations {
         let provider = Provider::parse(&observation.provider);
         let other_provider = provider.is_none() && !observation.provider.is_empty();
-        let named = [&observation.region, &observation.zone]
-            .into_iter()
-            .find_map(|text| resolve(provider, text).ok());
+        let named =
+            [&observation.region, &observation.zone].into_iter().find_map(|text| find(provider, text));
         let Some(region) = named.filter(|_| !other_provider) else {
             unknown.push(observation.clone());
             continue;

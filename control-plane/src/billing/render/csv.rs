@@ -16,8 +16,7 @@ pub fn to_csv(invoice: &Invoice) -> String {
         line_row(&mut csv, invoice, line);
     }
     for credit in &invoice.credits {
-        // What was applied is no more than an i64 was due.
-        total_row(&mut csv, invoice, "credit", &credit.id, -credit.applied_micros.cast_signed());
+        total_row(&mut csv, invoice, "credit", &credit.id, credit.taken_off_micros());
     }
     if invoice.carried_over_micros != 0 {
         total_row(

@@ -109,7 +109,7 @@ fn lines(page: &mut String, invoice: &Invoice) {
     page.push_str("</tbody>\n<tfoot>\n");
     sum_row(page, "Subtotal", &invoice.currency.exact(invoice.subtotal_micros));
     for credit in &invoice.credits {
-        let applied = -credit.applied_micros.cast_signed();
+        let applied = credit.taken_off_micros();
         sum_row(page, &format!("Credit {}", credit.id), &invoice.currency.exact(applied));
     }
     if invoice.carried_over_micros != 0 {

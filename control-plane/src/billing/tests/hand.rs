@@ -80,6 +80,17 @@ fn signup_in_mid_month_pays_and_includes_by_the_second() {
 }
 
 #[test]
+fn what_is_included_is_rounded_up_to_a_unit() {
+    let mut input = acme();
+    // One second of 2,592,000: 10 million included become 3.86, so 4; the ladder's next step is at 38.58, so 39.
+    input.terms[0].from_s = day_s(31) - 1;
+    input.rows = vec![samples(hour(30, 23), 50)];
+    let quantities: Vec<i64> =
+        Invoice::compute(&input).unwrap().lines[1..].iter().map(|line| line.quantity).collect();
+    assert_eq!(quantities, [4, 35, 11]);
+}
+
+#[test]
 fn a_signup_within_an_hour_is_charged_for_that_hours_usage_and_a_cancelled_hour_is_not_charged_twice() {
     let mut input = acme();
     input.terms =

@@ -95,3 +95,28 @@ fn a_long_breakdown_is_cut_on_paper_only() {
     let party = Party { name: String::new(), details: String::new() };
     assert!(to_html(&invoice, "1", &party, &party).contains("<em>29 more</em>"));
 }
+
+#[test]
+fn an_invoice_that_somebody_made_up_is_shown_as_it_is() {
+    let mut made_up = invoice();
+    made_up.lines[0].quantity = i64::MIN;
+    made_up.lines[0].unit_price_micros = u64::MAX;
+    made_up.lines[0].per = 0;
+    made_up.lines[0].amount_micros = i64::MIN;
+    made_up.lines[0].period = Span { start_s: i64::MAX, end_s: i64::MIN };
+    made_up.credits[0].applied_micros = u64::MAX;
+    made_up.total_micros = i64::MIN;
+    made_up.breakdown.by_tenant = vec![made_up.breakdown.by_tenant[0].clone(); 50];
+    for part in &mut made_up.breakdown.by_tenant {
+        part.charge_micros = i64::MIN;
+    }
+    let party = Party { name: String::new(), details: String::new() };
+    assert!(to_csv(&made_up).contains("-9223372036854.775808"));
+    assert!(to_html(&made_up, "1", &party, &party).contains("-9,223,372,036,854.775808"));
+    assert_eq!(SpendStatus::of(&made_up, 1).level, SpendLevel::Within);
+    assert!(verify(&made_up, &acme()).unwrap().len() > 10);
+    let mut next = acme();
+    next.month = november().next().unwrap();
+    next.billed = vec![BilledMonth::from_invoices(november(), [&made_up])];
+    assert!(matches!(Invoice::compute(&next), Err(BillingError::TooLarge { .. })));
+}

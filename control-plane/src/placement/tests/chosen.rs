@@ -89,7 +89,11 @@ fn soft_constraints_rank_what_hard_ones_leave() {
     assert_home(GCP, |_, _, _| {});
     assert_home(AZURE, |gcp, _, _| gcp.cost_index = 110);
     assert_home(AZURE, |gcp, _, _| gcp.used = 700);
-    assert_home(AZURE, |_, azure, needs| needs.current = vec![azure.id.clone()]);
+    // Moving must be worth it.
+    assert_home(AZURE, |_, azure, needs| {
+        azure.cost_index = 130;
+        needs.current = vec![azure.id.clone()];
+    });
     assert_home(AZURE, |gcp, _, _| gcp.region = region("us-east4"));
     // In Madrid it takes 8 ms longer; nearer than 300 km there would be too little independence.
     assert_home(AZURE, |gcp, _, _| gcp.region = region("europe-southwest1"));
