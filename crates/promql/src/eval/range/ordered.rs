@@ -59,10 +59,12 @@ impl Call<'_> {
                 until.push(total);
             }
         }
+        let mut omitted = self.omissions(|row| row.resets, |a, b| a + b);
         for window in self.windows() {
             let first = window.floats.start + window.histograms.start;
             let last = window.floats.end + window.histograms.end - 1;
-            out.floats[window.step] = f64::from(until[last] - until[first]);
+            let omitted = if changes { 0 } else { omitted.of(&window).unwrap_or(0) };
+            out.floats[window.step] = f64::from(until[last] - until[first]) + omitted as f64;
         }
     }
 
