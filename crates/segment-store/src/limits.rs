@@ -86,3 +86,37 @@ pub const MAX_SEGMENT_SERIES: u32 = 1 << 18;
 
 /// Bytes that a merge of tenant segments reads with one request, where so many lie together; twice as much of each is held.
 pub const MERGE_READ_BYTES: u64 = 2 << 20;
+
+/// Inputs that one merge of the first stage reads at the same time.
+pub const MERGE_READS: usize = 16;
+
+/// Samples of one tenant that are absorbed at a time, whatever the number of objects: 36 bytes of memory each. Two full merged objects.
+pub const ABSORB_TENANT_SAMPLES: u64 = 9_000_000;
+
+/// Tenants whose parts are absorbed at the same time; together they hold no more samples than one may.
+pub const ABSORB_TENANTS_AT_ONCE: usize = 16;
+
+/// Parts that are read for a tenant at the same time.
+pub const ABSORB_READS: usize = 8;
+
+/// Places of tenant segments that a shard's manifest keeps: some days of them. What turns up later than that is very late.
+pub const ABSORB_MARKS: usize = 1_000;
+
+/// Memory that the inputs of one merge of tenant segments may take, in bytes.
+pub const MERGE_SEGMENTS_BYTES: u64 = 192 << 20;
+
+/// The youngest that an object which no manifest names may be to be taken for left behind, by the time in its id. It decides only when it
+/// is worth looking: what is about to be committed is kept from being deleted otherwise.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// Objects deleted with one request: S3 takes so many.
+pub const DELETE_OBJECTS: usize = 1_000;
+
+/// Tenants whose segments are merged or tidied at the same time.
+pub const TENANTS_AT_ONCE: usize = 16;
+
+/// The wait before compaction is tried again after a failure, as with puts.
+pub const COMPACT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The longest that a compactor waits that lost a race, so that two do not go on in step.
+pub const RACE_PAUSE: Duration = Duration::from_millis(500);

@@ -26,7 +26,7 @@ use crate::{Bucket, BucketError, Clock, Etag, Operation, PutCondition, PutId, Pu
 /// Why an object was not seen to be stored.
 #[derive(Debug)]
 pub(crate) enum PutFailure {
-    /// The condition does not hold: another object is there. Ours is not there and never will be.
+    /// The condition does not hold: another object, or another version, is there, and ours never will be (again).
     Taken(BucketError),
     /// It is certain that the object is not there and will not be.
     NotStored(BucketError),

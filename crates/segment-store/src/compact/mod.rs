@@ -1,3 +1,406 @@
-//! Compaction.
+//! Compaction: few large objects of many small ones, and the billing ledger.
+//!
+//! | stage | from | to |
+//! |---|---|---|
+//! | first (`merge_fresh`) | fresh objects of a shard, each with a part for each of its tenants | merged objects of the same kind |
+//! | second (`absorb`) | merged objects | tenant segments by windows of two hours; what is new in them goes to the ledger |
+//! | third (`merge_segments`) | a tenant's segments of a window, or of a day | one of each |
+//! | `sweep` | what nobody needs any more | nothing |
+//!
+//! Each step reads manifests, plans ([`plan`], pure), writes objects, and commits by replacing one manifest on condition that nobody
+//! else has. So any number of compactors may run; who loses a race has worked in vain and no more. There is no lock, and nothing is
+//! remembered that a restart would miss: what the next step is, the bucket says.
+//!
+//! What cannot be read is noted in a manifest (`quarantined`), passed over, kept, and holds up nobody else.
+//!
+//! Clocks only say when it is worth looking, and when a grace is over, which is long beside any reader, put or skew.
 
+mod absorb;
+mod background;
+mod context;
+mod erase;
+mod error;
+mod merge_fresh;
+mod merge_segments;
 pub mod plan;
+mod stats;
+mod step;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use storage_format::Footer;
+use telemetry::TenantId;
+use tokio::sync::Semaphore;
+
+use crate::limits::{LIST_PAGE_KEYS, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE};
+use crate::{
+    Bucket, Clock, ObjectId, ReadError, Seed, ShardId, ShardManifest, TenantManifest, WorkOn, list_fresh,
+};
+
+pub use background::CompactorHandle;
+use context::{Context, Versioned};
+pub use erase::{DeletionProof, prove_deleted};
+pub use error::CompactError;
+use merge_segments::memory_bytes;
+use plan::{Reach, UnitName, plan_absorb, plan_merge, plan_segments, units};
+pub use stats::CompactorStats;
+use stats::set;
+pub use step::Step;
+use work::in_order;
+
+/// Footers of merged objects, which never change.
+type Footers = BTreeMap<ObjectId, Arc<Footer>>;
+
+/// How long a tenant's data is kept.
+pub trait RetentionPolicy: Send + Sync + Debug {
+    /// How long metrics of `tenant` are kept after their timestamp; `None` for ever.
+    fn retention(&self, tenant: &TenantId) -> Option<Duration>;
+}
+
+/// Keeps everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeepForever;
+
+impl RetentionPolicy for KeepForever {
+    fn retention(&self, _tenant: &TenantId) -> Option<Duration> {
+        None
+    }
+}
+
+/// Hears of each commit, so that a reader in the same process need not ask the bucket. Calls must be quick.
+pub trait CommitListener: Send + Sync + Debug {
+    /// The shard's manifest is this one now.
+    fn shard_committed(&self, manifest: &ShardManifest);
+
+    /// The tenant's manifest is this one now.
+    fn tenant_committed(&self, tenant: &TenantId, manifest: &TenantManifest);
+}
+
+/// Nobody hears.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoListener;
+
+impl CommitListener for NoListener {
+    fn shard_committed(&self, _manifest: &ShardManifest) {}
+
+    fn tenant_committed(&self, _tenant: &TenantId, _manifest: &TenantManifest) {}
+}
+
+/// What a compactor works with.
+#[derive(Debug)]
+pub struct CompactorParts {
+    /// Where the data is.
+    pub bucket: Arc<dyn Bucket>,
+    /// The shard to compact, and its tenants.
+    pub shard: ShardId,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, of this compactor alone.
+    pub seed: Seed,
+    /// Where merging is done.
+    pub work_on: WorkOn,
+    /// How long data is kept.
+    pub retention: Arc<dyn RetentionPolicy>,
+    /// Who hears of commits.
+    pub listener: Arc<dyn CommitListener>,
+    /// Numbers.
+    pub settings: CompactorSettings,
+}
+
+/// How a compactor works.
+#[derive(Clone, Debug)]
+pub struct CompactorSettings {
+    /// How long an object that no reader needs is kept: longer than any reader's snapshot, any put and any clock's error together.
+    /// Default 10 minutes. Zero only where nobody else has the bucket.
+    pub grace: Duration,
+    /// How old an object that nobody refers to must be to be deleted. Default 1 hour.
+    pub orphan_age: Duration,
+    /// How long the puts of an object are tried. Must stay far below the grace. Default 30 s.
+    pub put_time: Duration,
+    /// How often a compactor in the background looks for work. Default 5 s.
+    pub interval: Duration,
+    /// How often it deletes what is due. Default 1 minute.
+    pub expire_interval: Duration,
+    /// How often it looks through everything: tenants' segments for retention, and for what nobody refers to. Default 1 hour.
+    pub sweep_interval: Duration,
+}
+
+impl Default for CompactorSettings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10 * 60),
+            orphan_age: ORPHAN_AGE,
+            put_time: Duration::from_secs(30),
+            interval: Duration::from_secs(5),
+            expire_interval: Duration::from_secs(60),
+            sweep_interval: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// Compacts one shard, step by step.
+#[derive(Debug)]
+pub struct Compactor {
+    context: Arc<Context>,
+    footers: Footers,
+    /// Tenants whose segments may be worth merging.
+    tenants: BTreeSet<TenantId>,
+    /// What failed for its own reasons, and is passed over until the next sweep.
+    stuck: BTreeSet<UnitName>,
+    /// When, on the monotonic clock, what is due was last deleted, and everything looked through.
+    expired: Option<Duration>,
+    swept: Option<Duration>,
+}
+
+impl Compactor {
+    /// A compactor that has not begun.
+    #[must_use]
+    pub fn new(parts: CompactorParts) -> Self {
+        Self {
+            context: Arc::new(Context::new(parts)),
+            footers: Footers::new(),
+            tenants: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            expired: None,
+            swept: None,
+        }
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> CompactorStats {
+        self.context.counters.snapshot()
+    }
+
+    /// Does the next thing that is worth its cost; [`Step::Rest`] when there is none.
+    ///
+    /// # Errors
+    /// [`CompactError`]; the next step begins anew.
+    pub async fn step(&mut self) -> Result<Step, CompactError> {
+        if let Some(step) = self.compact(Reach::Due).await? {
+            return Ok(step);
+        }
+        let now = self.context.clock.monotonic();
+        let is_time = |last: Option<Duration>, interval| last.is_none_or(|last| now >= last + interval);
+        if is_time(self.swept, self.context.settings.sweep_interval) {
+            self.sweep().await?;
+            self.swept = Some(now);
+            self.stuck.clear();
+            return Ok(Step::Swept);
+        }
+        if is_time(self.expired, self.context.settings.expire_interval) {
+            self.expired = Some(now);
+            let shard = self.context.read_shard().await?;
+            if let Some(step) = sweep::expire(&self.context, &shard).await? {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Rest)
+    }
+
+    /// Brings everything to rest that is there now: no fresh segment and no merged object is left, each day of a tenant is one segment
+    /// (or a few that divide the series), and nothing is kept that could be deleted. `on_step` hears of each step.
+    ///
+    /// # Errors
+    /// [`CompactError`]; it can be called again.
+    pub async fn run_until_rest(&mut self, mut on_step: impl FnMut(&Step)) -> Result<(), CompactError> {
+        let listed = list_fresh(&*self.context.bucket, self.context.shard, None).await?;
+        let reach = Reach::Everything { up_to: listed.last().map(|object| object.key) };
+        self.stuck.clear();
+        self.tenants = self.list_tenants().await?;
+        while let Some(step) = self.compact(reach).await? {
+            on_step(&step);
+            if step == Step::Overtaken {
+                self.context.pause().await;
+            }
+        }
+        self.sweep().await?;
+        loop {
+            let shard = self.context.read_shard().await?;
+            match sweep::expire(&self.context, &shard).await? {
+                Some(step) => on_step(&step),
+                None => break,
+            }
+        }
+        on_step(&Step::Rest);
+        Ok(())
+    }
+
+    /// Marks `tenant` as deleted and deletes what is its alone. The rest goes when it is compacted; [`prove_deleted`] tells when.
+    ///
+    /// # Errors
+    /// [`CompactError`]; it can be called again.
+    pub async fn delete_tenant(&self, tenant: &TenantId) -> Result<usize, CompactError> {
+        erase::mark(&self.context, tenant).await?;
+        erase::erase(&self.context, tenant).await
+    }
+
+    /// Does one thing; nothing when there is nothing to do.
+    async fn compact(&mut self, reach: Reach) -> Result<Option<Step>, CompactError> {
+        let context = Arc::clone(&self.context);
+        // The listing first: in that order nothing is missed, and nothing that has gone elsewhere is taken for waiting.
+        let listed = list_fresh(&*context.bucket, context.shard, None).await?;
+        let shard = context.read_shard().await?;
+        let manifest = &shard.manifest;
+        self.footers.retain(|id, _| manifest.merged(id).is_some());
+        let quarantined: BTreeSet<&str> = manifest
+            .quarantined
+            .iter()
+            .filter(|of| of.tenant.is_none())
+            .map(|of| of.object.as_str())
+            .collect();
+        let stuck = &self.stuck;
+        let passed_over = |name: &UnitName| {
+            stuck.contains(name)
+                || (!quarantined.is_empty() && quarantined.contains(name.key(context.shard).as_str()))
+        };
+        let units = units(&listed, manifest, &passed_over);
+        set(&context.counters.fresh_waiting, units.iter().filter(|unit| unit.tier == 0).count());
+        set(&context.counters.merged_waiting, manifest.merged.len());
+        set(&context.counters.deletions_waiting, manifest.absorbed.len() + manifest.retired.len());
+
+        if let Some(plan) = plan_merge(&units, manifest, reach, context.clock.now_ms()) {
+            let names = plan.inputs.iter().map(|unit| unit.name);
+            return self.or_stuck(merge_fresh::merge_fresh(&context, &shard, &plan).await, names);
+        }
+        if let Some(plan) = plan_absorb(&units, manifest, reach) {
+            let step = absorb::absorb(&context, &shard, &plan, &mut self.footers).await?;
+            if let Step::Absorbed { tenants, stuck, .. } = &step {
+                self.tenants.extend(tenants.iter().cloned());
+                self.stuck.extend(stuck.iter().map(|id| UnitName::Merged(*id)));
+            }
+            return Ok(Some(step));
+        }
+        let newest = [
+            units.last().map(|unit| unit.last),
+            manifest.absorbed_to(),
+            manifest.absorbed_to.last().copied(),
+        ];
+        let newest_ms = newest.into_iter().flatten().max().map_or(0, |key| key.time_ms());
+        self.merge_segments(reach, newest_ms, &shard).await
+    }
+
+    /// Passes over `names` from now on, if a step with them failed for their sake.
+    fn or_stuck(
+        &mut self,
+        step: Result<Step, CompactError>,
+        names: impl Iterator<Item = UnitName>,
+    ) -> Result<Option<Step>, CompactError> {
+        match step {
+            Err(error) if error.is_of_this_software() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a merge failed; its inputs are passed over"
+                );
+                self.stuck.extend(names);
+                Ok(Some(Step::Quarantined { objects: 0 }))
+            }
+            step => step.map(Some),
+        }
+    }
+
+    /// Merges segments of some tenants that may be worth it.
+    async fn merge_segments(
+        &mut self,
+        reach: Reach,
+        newest_ms: i64,
+        shard: &Versioned<ShardManifest>,
+    ) -> Result<Option<Step>, CompactError> {
+        const MEMORY_UNIT: u64 = 1 << 20;
+        while !self.tenants.is_empty() {
+            let some: Vec<TenantId> = self.tenants.iter().take(TENANTS_AT_ONCE).cloned().collect();
+            let memory = Semaphore::new((MERGE_SEGMENTS_BYTES / MEMORY_UNIT) as usize);
+            let (context, memory) = (&*self.context, &memory);
+            let steps = some.iter().map(|tenant| async move {
+                if shard.manifest.deleted_tenants.contains(tenant) {
+                    return Ok(None);
+                }
+                let of = match context.read_tenant(tenant).await {
+                    Ok(of) => of,
+                    Err(CompactError::Read(ReadError::Manifest { .. })) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let passed_over = |id: &ObjectId| {
+                    absorb::is_quarantined(&of.manifest, &TenantManifest::segment_key(tenant, id))
+                };
+                let Some(plan) = plan_segments(&of.manifest, reach, newest_ms, &passed_over) else {
+                    return Ok(None);
+                };
+                let bytes = memory_bytes(&of.manifest, &plan);
+                let permits = (bytes / MEMORY_UNIT).clamp(1, MERGE_SEGMENTS_BYTES / MEMORY_UNIT) as u32;
+                // The semaphore is never closed; were it, going on would still be right.
+                let _memory = memory.acquire_many(permits).await.ok();
+                match merge_segments::merge_segments(context, tenant, &of, &plan).await {
+                    Err(error) if error.is_of_this_software() => {
+                        let objects = plan.inputs.iter().map(|id| TenantManifest::segment_key(tenant, id));
+                        let objects = objects.map(|key| (key, error.to_string())).collect();
+                        merge_segments::quarantine(context, tenant, &of, objects).await.map(Some)
+                    }
+                    step => step.map(Some),
+                }
+            });
+            let steps: Vec<Result<Option<Step>, CompactError>> =
+                in_order(steps, TENANTS_AT_ONCE).collect().await;
+            let mut done: Vec<Step> = Vec::new();
+            let mut failed = None;
+            for (tenant, step) in some.iter().zip(steps) {
+                match step {
+                    // There is nothing to merge, until something is absorbed.
+                    Ok(None) => drop(self.tenants.remove(tenant)),
+                    Ok(Some(step)) => done.push(step),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if !done.is_empty() {
+                return Ok(Some(Step::together(done)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks through everything for what can be deleted.
+    async fn sweep(&mut self) -> Result<(), CompactError> {
+        sweep::doom(&self.context).await?;
+        let tenants = self.list_tenants().await?;
+        let shard = self.context.read_shard().await?;
+        for tenant in &shard.manifest.deleted_tenants {
+            erase::erase(&self.context, tenant).await?;
+        }
+        let live = tenants.iter().filter(|tenant| !shard.manifest.deleted_tenants.contains(*tenant));
+        let tidied = live.map(|tenant| sweep::tidy(&self.context, tenant));
+        let tidied: Vec<Result<(), CompactError>> = in_order(tidied, TENANTS_AT_ONCE).collect().await;
+        tidied.into_iter().collect::<Result<(), CompactError>>()?;
+        self.tenants.extend(tenants);
+        Ok(())
+    }
+
+    /// The tenants that have segments of metrics.
+    async fn list_tenants(&self) -> Result<BTreeSet<TenantId>, CompactError> {
+        const PREFIX: &str = "t/";
+        let mut tenants = BTreeSet::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.context.bucket.list(PREFIX, after.as_deref(), LIST_PAGE_KEYS).await;
+            let page = page.map_err(ReadError::from)?;
+            for object in &page.objects {
+                let tenant = object.key.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
+                tenants.extend(tenant.and_then(|tenant| TenantId::new(tenant).ok()));
+            }
+            match page.objects.into_iter().next_back() {
+                Some(last) if page.truncated => after = Some(last.key),
+                _ => return Ok(tenants),
+            }
+        }
+    }
+}

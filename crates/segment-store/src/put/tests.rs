@@ -126,8 +126,16 @@ async fn put(bucket: &Scripted, counters: &PutCounters) -> Result<Etag, PutFailu
     let deadline = clock.monotonic() + PUT_TIME;
     let key = "fresh/0/k";
     let condition = PutCondition::IfAbsent;
-    let put =
-        ConditionalPut { bucket, clock: &clock, counters, key, body: &body, condition, put_id: PUT_ID, deadline };
+    let put = ConditionalPut {
+        bucket,
+        clock: &clock,
+        counters,
+        key,
+        body: &body,
+        condition,
+        put_id: PUT_ID,
+        deadline,
+    };
     put.run(&mut Seed::from_number(1).rng()).await
 }
 

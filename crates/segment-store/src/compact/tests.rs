@@ -1,0 +1,364 @@
+//! Compaction as a whole, over a bucket in memory.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use rand::Rng as _;
+use storage_format::{FreshPartition, MetricsIndex, Parsed, TenantFooter, encode_fresh};
+use telemetry::MetricBatch;
+
+use super::*;
+use crate::testing::{Faults, Faulty, MemoryBucket, SimClock, float_rows, floats_of, tenant};
+use crate::{
+    GetRange, PutCondition, Quarantined, Retrying, SegmentKey, read_shard_manifest, read_tenant_manifest,
+};
+
+const SHARD: ShardId = ShardId(0);
+/// Some day in 2026, at midnight.
+const DAY_MS: i64 = 1_795_305_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// A sample: metric name, timestamp, value.
+type Sample = (&'static str, i64, f64);
+
+struct World {
+    bucket: Arc<MemoryBucket>,
+    clock: Arc<SimClock>,
+    /// No two compactors may share a seed.
+    seeds: AtomicU64,
+}
+
+impl World {
+    fn new() -> Self {
+        let (bucket, clock) = (Arc::new(MemoryBucket::default()), Arc::new(SimClock::new(DAY_MS, 0)));
+        Self { bucket, clock, seeds: AtomicU64::new(0) }
+    }
+
+    /// Puts a fresh segment that was named at `minute` of the day.
+    async fn write(&self, minute: i64, partitions: &[(&str, &[Sample])]) -> SegmentKey {
+        let batches: Vec<(TenantId, MetricBatch)> = partitions
+            .iter()
+            .map(|(of, samples)| (tenant(of), MetricBatch::from_rows(vec![float_rows(samples)])))
+            .collect();
+        let parts: Vec<FreshPartition<'_>> =
+            batches.iter().map(|(tenant, metrics)| FreshPartition { tenant, metrics }).collect();
+        let key = SegmentKey::new(SHARD, DAY_MS + minute * MINUTE_MS, 7);
+        let body = encode_fresh(&parts).unwrap();
+        self.bucket.put(&key.to_string(), body.into(), PutCondition::IfAbsent, None).await.unwrap();
+        key
+    }
+
+    fn parts(&self, bucket: Arc<dyn Bucket>) -> CompactorParts {
+        CompactorParts {
+            bucket,
+            shard: SHARD,
+            clock: Arc::clone(&self.clock) as _,
+            seed: Seed::from_number(self.seeds.fetch_add(1, Ordering::Relaxed)),
+            work_on: WorkOn::SameThread,
+            retention: Arc::new(KeepForever),
+            listener: Arc::new(NoListener),
+            settings: CompactorSettings {
+                grace: Duration::ZERO,
+                orphan_age: Duration::ZERO,
+                ..CompactorSettings::default()
+            },
+        }
+    }
+
+    fn compactor(&self) -> Compactor {
+        Compactor::new(self.parts(Arc::clone(&self.bucket) as _))
+    }
+
+    async fn rest(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.compactor().run_until_rest(|step| steps.push(step.clone())).await.unwrap();
+        steps
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let page = self.bucket.list("", None, 1_000).await.unwrap();
+        assert!(!page.truncated);
+        page.objects.into_iter().map(|object| object.key).collect()
+    }
+
+    /// All samples in the tenant's segments, of equal ones the last.
+    async fn stored(&self, of: &str) -> BTreeMap<(String, i64), f64> {
+        let of = tenant(of);
+        let manifest = read_tenant_manifest(&*self.bucket, &of).await.unwrap();
+        let mut segments = manifest.segments;
+        segments.sort_by_key(|segment| (segment.last, segment.id));
+        let mut stored = BTreeMap::new();
+        for segment in segments {
+            let key = TenantManifest::segment_key(&of, &segment.id);
+            let body = self.bucket.get(&key, GetRange::Full).await.unwrap().body;
+            for (name, at_ms, value) in floats_of(&read_segment(&body)) {
+                assert!(segment.window.start_ms <= at_ms && at_ms < segment.window.end_ms());
+                stored.insert((name, at_ms), value);
+            }
+        }
+        stored
+    }
+
+    async fn ledger(&self, of: &str) -> crate::HourUsage {
+        read_tenant_manifest(&*self.bucket, &tenant(of)).await.unwrap().ledger.total()
+    }
+}
+
+fn read_segment(body: &Bytes) -> MetricBatch {
+    let Parsed::Done(footer) = TenantFooter::parse(body, body.len() as u64).unwrap() else { panic!() };
+    let range = footer.index_range();
+    let index = MetricsIndex::parse(&footer, &body[range.start as usize..range.end as usize]).unwrap();
+    let all = (0..index.series_count()).collect();
+    let blocks = index.blocks_for(&all, i64::MIN, i64::MAX, true);
+    let bytes = |range: &std::ops::Range<u64>| &body[range.start as usize..range.end as usize];
+    let fetched: Vec<_> = blocks.into_iter().map(|block| (block, bytes(&block.section.range))).collect();
+    index.read(&all, i64::MIN, i64::MAX, &fetched).unwrap()
+}
+
+fn minute(minute: i64) -> i64 {
+    DAY_MS + minute * MINUTE_MS
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_comes_to_rest_with_each_sample_once() {
+    let world = World::new();
+    world
+        .write(
+            1,
+            &[("a", &[("up", minute(0), 1.0), ("up", minute(1), 2.0)]), ("b", &[("up", minute(1), 5.0)])],
+        )
+        .await;
+    // The same again, with another value for one of them; and something very late.
+    world.write(2, &[("a", &[("up", minute(1), 3.0), ("down", minute(-3_000), 9.0)])]).await;
+    world.write(200, &[("a", &[("up", minute(199), 4.0)])]).await;
+    let steps = world.rest().await;
+    assert!(
+        steps.iter().any(|step| matches!(step, Step::Absorbed { samples: 5, distinct: 5, .. })),
+        "{steps:?}"
+    );
+    let up = |at, value| ((String::from("up"), minute(at)), value);
+    let expected = [(("down".to_owned(), minute(-3_000)), 9.0), up(0, 1.0), up(1, 3.0), up(199, 4.0)]
+        .into_iter()
+        .collect();
+    assert_eq!(world.stored("a").await, expected);
+    assert_eq!(world.stored("b").await, [up(1, 5.0)].into_iter().collect());
+    let usage = world.ledger("a").await;
+    assert_eq!((usage.samples, usage.active_series, usage.bytes), (4, 3, 64));
+    // Of today two windows were merged to one segment; the late sample has a day of its own.
+    let keys = world.keys().await;
+    assert_eq!(keys.iter().filter(|key| key.starts_with("fresh/")).collect::<Vec<_>>(), ["fresh/0/manifest"]);
+    assert_eq!(keys.iter().filter(|key| key.starts_with("t/a/")).count(), 3, "{keys:?}");
+    // A second run finds nothing to do.
+    assert_eq!(world.rest().await, [Step::Rest]);
+    assert_eq!(world.keys().await, keys);
+
+    // The same samples once more, from a client that tries again: nothing is counted twice.
+    world.write(300, &[("a", &[("up", minute(0), 1.0), ("up", minute(199), 4.5)])]).await;
+    let steps = world.rest().await;
+    assert!(
+        steps.iter().any(|step| matches!(step, Step::Absorbed { samples: 2, distinct: 0, .. })),
+        "{steps:?}"
+    );
+    assert_eq!(world.ledger("a").await, usage);
+    assert_eq!(world.stored("a").await[&("up".to_owned(), minute(199))], 4.5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_is_kept_and_holds_up_nobody_else() {
+    let world = World::new();
+    let good = world.write(1, &[("a", &[("up", minute(0), 1.0)]), ("b", &[("up", minute(0), 2.0)])]).await;
+    let half = world.write(2, &[("a", &[("up", minute(1), 1.0)]), ("b", &[("up", minute(1), 2.0)])]).await;
+    let whole = world.write(3, &[("a", &[("up", minute(2), 1.0)])]).await;
+    let body = world.bucket.get(&half.to_string(), GetRange::Full).await.unwrap().body;
+    let Parsed::Done(footer) = storage_format::Footer::parse(&body, body.len() as u64).unwrap() else {
+        panic!()
+    };
+    let of_b = footer.find(&tenant("b"), storage_format::Signal::Metrics).unwrap();
+    let mut body = body.to_vec();
+    body[of_b.range.start as usize + 3] ^= 1;
+    world.bucket.put(&half.to_string(), body.into(), PutCondition::Always, None).await.unwrap();
+    world.bucket.put(&whole.to_string(), Bytes::from_static(b"?"), PutCondition::Always, None).await.unwrap();
+    // Another tenant's manifest is no manifest.
+    let of_c = TenantManifest::key(&tenant("c"));
+    world.write(4, &[("c", &[("up", minute(2), 1.0)])]).await;
+    world.bucket.put(&of_c, Bytes::from_static(b"?"), PutCondition::Always, None).await.unwrap();
+
+    world.rest().await;
+    assert_eq!(world.stored("a").await.len(), 2);
+    assert_eq!(world.stored("b").await.len(), 1);
+    let manifest = read_shard_manifest(&*world.bucket, SHARD).await.unwrap();
+    let named = |of: &Quarantined| (of.object.clone(), of.tenant.as_ref().map(ToString::to_string));
+    let quarantined: BTreeMap<_, _> = manifest.quarantined.iter().map(named).collect();
+    let expected =
+        [(whole.to_string(), None), (half.to_string(), Some("b".to_owned())), (of_c, Some("c".to_owned()))];
+    assert_eq!(quarantined, expected.into_iter().collect());
+    let keys = world.keys().await;
+    assert!(keys.contains(&whole.to_string()) && keys.contains(&half.to_string()));
+    assert!(!keys.contains(&good.to_string()));
+    // What waits for the broken manifest is still there.
+    assert_eq!(manifest.merged.len(), 1);
+    assert_eq!(world.rest().await.last(), Some(&Step::Rest));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_segment_is_kept_and_its_window_goes_on() {
+    let world = World::new();
+    world.write(1, &[("a", &[("up", minute(0), 1.0)])]).await;
+    world.rest().await;
+    let manifest = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    let key = TenantManifest::segment_key(&tenant("a"), &manifest.segments[0].id);
+    let mut body = world.bucket.get(&key, GetRange::Full).await.unwrap().body.to_vec();
+    let index = manifest.segments[0].index_start as usize;
+    body[index + 2] ^= 1;
+    world.bucket.put(&key, body.into(), PutCondition::Always, None).await.unwrap();
+    world.write(2, &[("a", &[("up", minute(1), 1.0)])]).await;
+    world.write(3, &[("a", &[("up", minute(2), 1.0)])]).await;
+    world.rest().await;
+    let manifest = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    assert_eq!(manifest.quarantined.iter().map(|of| of.object.as_str()).collect::<Vec<_>>(), [key.as_str()]);
+    assert_eq!((manifest.segments.len(), manifest.ledger.total().samples), (2, 3));
+    assert!(world.keys().await.contains(&key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_deleted_tenant_no_byte_is_left() {
+    let world = World::new();
+    let of_both: &[(&str, &[Sample])] =
+        &[("gone", &[("up", minute(0), 1.0)]), ("stays", &[("up", minute(0), 2.0)])];
+    world.write(1, of_both).await;
+    world.rest().await;
+    world.write(2, of_both).await;
+    let gone = tenant("gone");
+    let proof = prove_deleted(&*world.bucket, SHARD, &gone).await.unwrap();
+    assert_eq!((proof.holds(), proof.footers_read, proof.found.len()), (false, 1, 3), "{proof:?}");
+    let deleted = world.compactor().delete_tenant(&gone).await.unwrap();
+    assert_eq!(deleted, 2);
+    let proof = prove_deleted(&*world.bucket, SHARD, &gone).await.unwrap();
+    assert_eq!(proof.found.len(), 1, "{proof:?}");
+    world.rest().await;
+    assert!(prove_deleted(&*world.bucket, SHARD, &gone).await.unwrap().holds());
+    assert_eq!(world.stored("stays").await.len(), 1);
+    // What a slow client still sends is dropped, too.
+    world.write(3, of_both).await;
+    world.rest().await;
+    assert!(prove_deleted(&*world.bucket, SHARD, &gone).await.unwrap().holds());
+    assert!(world.keys().await.iter().all(|key| !key.contains("gone")));
+}
+
+#[derive(Debug)]
+struct KeepTwoDays;
+
+impl RetentionPolicy for KeepTwoDays {
+    fn retention(&self, _: &TenantId) -> Option<Duration> {
+        Some(Duration::from_secs(2 * 24 * 3_600))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_goes_and_stays_in_the_ledger() {
+    let world = World::new();
+    world
+        .write(
+            1,
+            &[("a", &[("up", minute(-3_500), 1.0), ("up", minute(-2_000), 2.0), ("up", minute(0), 3.0)])],
+        )
+        .await;
+    let parts =
+        CompactorParts { retention: Arc::new(KeepTwoDays), ..world.parts(Arc::clone(&world.bucket) as _) };
+    Compactor::new(parts).run_until_rest(|_| {}).await.unwrap();
+    assert_eq!(world.stored("a").await.len(), 2);
+    assert_eq!(world.ledger("a").await.samples, 3);
+    assert_eq!(world.keys().await.iter().filter(|key| key.starts_with("t/a/")).count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_behind_is_deleted_and_graces_are_kept() {
+    let world = World::new();
+    let key = world.write(1, &[("a", &[("up", minute(0), 1.0)])]).await;
+    let left = |name: &str| format!("{name}{}", ObjectId::new(DAY_MS, 99));
+    let orphans = [
+        left(&ShardManifest::merged_prefix(SHARD)),
+        left(&TenantManifest::prefix(&tenant("a"))),
+        left(&TenantManifest::prefix(&tenant("never-committed"))),
+    ];
+    for key in &orphans {
+        world.bucket.put(key, Bytes::from_static(b"x"), PutCondition::Always, None).await.unwrap();
+    }
+    let patient = || {
+        let settings = CompactorSettings::default();
+        Compactor::new(CompactorParts { settings, ..world.parts(Arc::clone(&world.bucket) as _) })
+    };
+    patient().run_until_rest(|_| {}).await.unwrap();
+    let keys = world.keys().await;
+    assert!(orphans.iter().chain([&key.to_string()]).all(|key| keys.contains(key)), "{keys:?}");
+    tokio::time::sleep(Duration::from_secs(11 * 60)).await;
+    patient().run_until_rest(|_| {}).await.unwrap();
+    assert!(!world.keys().await.contains(&key.to_string()));
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    patient().run_until_rest(|_| {}).await.unwrap();
+    patient().run_until_rest(|_| {}).await.unwrap();
+    let keys = world.keys().await;
+    assert!(orphans.iter().all(|key| !keys.contains(key)), "{keys:?}");
+    assert_eq!(world.stored("a").await.len(), 1);
+}
+
+/// Compactors that race each other over a bucket that fails in every way: each sample is there once and counted once.
+#[tokio::test(start_paused = true)]
+async fn races_and_faults_lose_nothing_and_count_nothing_twice() {
+    for seed in 0..4 {
+        let world = World::new();
+        let mut rng = Seed::from_number(seed).rng();
+        let faulty = Arc::new(Faulty::new(
+            Arc::clone(&world.bucket) as _,
+            Faults::often(),
+            &Seed::from_number(seed + 1_000),
+        ));
+        let mut expected: BTreeMap<(String, i64), f64> = BTreeMap::new();
+        for round in 0..4_i64 {
+            for number in 0..20_i64 {
+                let at = minute(rng.random_range(0..300));
+                let name = ["up", "down"][rng.random_range(0..2_usize)];
+                let value = (round * 100 + number) as f64;
+                world
+                    .write(
+                        round * 150 + number,
+                        &[("a", &[(name, at, value)]), ("b", &[("other", at, value)])],
+                    )
+                    .await;
+                expected.insert((name.to_owned(), at), value);
+            }
+            let compactors = (0..2).map(|number| {
+                let bucket = Arc::clone(&faulty) as Arc<dyn Bucket>;
+                let retrying = Retrying::new(
+                    bucket,
+                    Arc::clone(&world.clock) as _,
+                    &Seed::from_number(seed * 7 + number),
+                );
+                let settings =
+                    CompactorSettings { interval: Duration::from_secs(2), ..CompactorSettings::default() };
+                let parts = world.parts(Arc::new(retrying));
+                let mut compactor = Compactor::new(CompactorParts { settings, ..parts });
+                async move {
+                    for _ in 0..12 {
+                        // Whatever went wrong, the next try begins anew.
+                        let _ = compactor.run_until_rest(|_| {}).await;
+                        tokio::time::sleep(Duration::from_secs(17)).await;
+                    }
+                }
+            });
+            futures::future::join_all(compactors).await;
+        }
+        faulty.heal();
+        tokio::time::sleep(Duration::from_secs(2 * 3_600)).await;
+        for _ in 0..3 {
+            world.rest().await;
+        }
+        assert_eq!(world.stored("a").await, expected, "seed {seed}");
+        assert_eq!(world.ledger("a").await.samples, expected.len() as u64, "seed {seed}");
+        let keys = world.keys().await;
+        assert_eq!(keys.iter().filter(|key| key.starts_with("fresh/")).count(), 1, "seed {seed}: {keys:?}");
+        // One day, one segment; and the manifest.
+        assert_eq!(keys.iter().filter(|key| key.starts_with("t/a/")).count(), 2, "seed {seed}: {keys:?}");
+    }
+}
