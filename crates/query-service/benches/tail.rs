@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use promql::{MatchOp, Matcher, Selection, SeriesSamples, SeriesSource};
+use promql::{MatchOp, Matcher, Reading, Selection, SeriesSamples, SeriesSource};
 use query_service::{FetchLimits, Scope, Tail, TailSettings, TenantSource};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -153,6 +153,7 @@ fn read(c: &mut Criterion) {
         end_ms: time_range_ms.1,
         step_ms: 0,
         range_ms: 0,
+        reading: Reading::All,
     };
     let run = |selection: &Selection| {
         let selected = source.select(selection).unwrap();

@@ -8,6 +8,7 @@
 //! | [`tail`] | what a flush tells the tail, so that data is visible before it is durable |
 //! | [`snapshot`] | what is in the bucket, read in the one order that is right |
 //! | [`manifest`] | what compaction has made of what, and what was committed |
+//! | [`thin`] | fewer samples for long ranges of time |
 //! | [`clock`], [`seed`] | time and randomness, injected |
 //! | [`limits`] | every bound that is not a setting |
 //!
@@ -28,6 +29,7 @@ pub mod snapshot;
 pub mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod thin;
 
 pub use bucket::counted::{Counted, RequestCounts};
 pub use bucket::local::LocalBucket;

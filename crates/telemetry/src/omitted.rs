@@ -14,8 +14,8 @@ pub struct Omitted {
     pub sum: f64,
     /// What the kept samples lack of the values before resets: `increase` adds these.
     pub lost: f64,
-    /// How many resets the kept samples lack.
-    pub resets: u64,
+    /// How many resets the kept samples lack. Where NaN was left out between them, they may have some too many.
+    pub resets: i64,
 }
 
 impl PartialEq for Omitted {
