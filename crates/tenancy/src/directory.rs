@@ -150,6 +150,12 @@ impl Directory {
         self.tenants.values()
     }
 
+    /// How many keys it lists, revoked and expired ones among them.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Whose key this is. `now_ms` (milliseconds since the Unix epoch) decides on expiry: a key is good before its
     /// `expires_at_ms`, not at it.
     ///

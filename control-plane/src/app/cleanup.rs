@@ -1,0 +1,17 @@
+//! Deletes what has expired and nobody needs any more. Doing it again does nothing.
+
+use super::App;
+use crate::db::{DbError, invitations, sessions, signups, users};
+
+impl App {
+    /// One round.
+    pub(crate) async fn clean_up(&self) -> Result<(), DbError> {
+        let now_ms = self.now_ms();
+        let mut change = self.db.change().await?;
+        signups::drop_expired(change.conn(), now_ms).await?;
+        users::drop_expired_resets(change.conn(), now_ms).await?;
+        sessions::drop_expired(change.conn(), now_ms).await?;
+        invitations::drop_expired(change.conn(), now_ms).await?;
+        change.commit_silently().await
+    }
+}

@@ -1,0 +1,96 @@
+//! Mails, sent after the request that asked for them was answered: its time says nothing about who has an account.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::limits::{MAIL_TIME, MAX_MAILS_WAITING};
+use crate::ports::{Mail, MailError, Mailer};
+use crate::secret::Secret;
+
+/// What the links in mails begin with, and the queue of mails.
+pub(crate) struct PostOffice {
+    public_url: String,
+    queue: mpsc::Sender<Mail>,
+}
+
+/// Sends what is queued until every [`PostOffice`] of the queue is gone.
+pub(crate) struct Postman {
+    mailer: Arc<dyn Mailer>,
+    queue: mpsc::Receiver<Mail>,
+}
+
+impl PostOffice {
+    pub(crate) fn new(public_url: &str, mailer: Arc<dyn Mailer>) -> (Self, Postman) {
+        let (sender, receiver) = mpsc::channel(MAX_MAILS_WAITING);
+        let public_url = public_url.trim_end_matches('/').to_owned();
+        (Self { public_url, queue: sender }, Postman { mailer, queue: receiver })
+    }
+
+    pub(crate) fn confirm_signup(&self, to: &str, token: &Secret) {
+        let text = format!(
+            "Somebody, most likely you, signed up at Farwatch with this e-mail address.\n\n\
+             To confirm it, open this link within a day and give the password that you chose:\n\n{}\n\n\
+             If it was not you, do nothing: without the link there is no account.\n",
+            self.link("verify", token)
+        );
+        self.send(to, "Confirm your Farwatch account", text);
+    }
+
+    pub(crate) fn account_exists(&self, to: &str) {
+        let text = "Somebody, most likely you, signed up at Farwatch with this e-mail address, which has an account already.\n\n\
+             Log in with it; if you have forgotten the password, ask for a new one.\n\n\
+             If it was not you, do nothing: your account is as it was.\n";
+        self.send(to, "You have a Farwatch account already", text.to_owned());
+    }
+
+    pub(crate) fn reset_password(&self, to: &str, token: &Secret) {
+        let text = format!(
+            "Somebody, most likely you, asked for a new password for your Farwatch account.\n\n\
+             To choose one, open this link within an hour:\n\n{}\n\n\
+             If it was not you, do nothing: your password is as it was.\n",
+            self.link("reset", token)
+        );
+        self.send(to, "Choose a new Farwatch password", text);
+    }
+
+    pub(crate) fn invite(&self, to: &str, organisation: &str, token: &Secret) {
+        let text = format!(
+            "You are invited to join {organisation} at Farwatch.\n\n\
+             To join, open this link within a week, and log in or sign up with this e-mail address:\n\n{}\n",
+            self.link("join", token)
+        );
+        self.send(to, "You are invited to an organisation at Farwatch", text);
+    }
+
+    /// The token stands behind `#`, which browsers do not send: it is in no server's log.
+    fn link(&self, page: &str, token: &Secret) -> String {
+        format!("{}/{page}#token={}", self.public_url, token.expose())
+    }
+
+    fn send(&self, to: &str, subject: &str, text: String) {
+        let mail = Mail { to: to.to_owned(), subject: subject.to_owned(), text };
+        if self.queue.try_send(mail).is_err() {
+            tracing::error!(subject, "a mail was dropped: {MAX_MAILS_WAITING} are waiting to be sent");
+        }
+    }
+}
+
+impl Postman {
+    pub(crate) async fn run(mut self) {
+        while let Some(mail) = self.queue.recv().await {
+            let sent = match tokio::time::timeout(MAIL_TIME, self.mailer.send(&mail)).await {
+                Ok(sent) => sent,
+                Err(elapsed) => Err(MailError(Box::new(elapsed))),
+            };
+            if let Err(error) = sent {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    subject = mail.subject,
+                    "a mail was not sent; its addressee may ask again"
+                );
+            }
+        }
+    }
+}

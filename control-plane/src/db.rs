@@ -1,0 +1,172 @@
+//! The SQL database: one file for each aggregate, all SQL in sight, one text for SQLite and PostgreSQL.
+//!
+//! Ids and hashes are text, times and numbers are `BIGINT` (times in ms since the Unix epoch), parameters are `$1` to `$n`:
+//! what both databases read alike. Nothing else is shared by convention only: [`change::Change`] is the one way to write.
+
+pub(crate) mod audit;
+pub(crate) mod change;
+pub(crate) mod invitations;
+pub(crate) mod keys;
+pub(crate) mod members;
+mod migrations;
+pub(crate) mod organisations;
+pub(crate) mod outbox;
+pub(crate) mod quotas;
+pub(crate) mod sessions;
+pub(crate) mod signups;
+pub(crate) mod tenants;
+pub(crate) mod users;
+
+use std::fs::File;
+use std::io;
+use std::sync::Once;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyPool, Executor};
+
+use crate::limits::{CONNECTION_TIME, MAX_CONNECTIONS};
+
+/// Why the database did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DbError {
+    /// It cannot be reached, or is too busy: try again.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] sqlx::Error),
+    /// A bug, or data that others have spoilt.
+    #[error("a statement failed")]
+    Failed(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Tls(_) => Self::Unavailable(error),
+            sqlx::Error::Database(database) if is_passing(database.code().as_deref()) => {
+                Self::Unavailable(error)
+            }
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// Whether the same statement may work a moment later: by PostgreSQL's SQLSTATE, or by SQLite's result code.
+fn is_passing(code: Option<&str>) -> bool {
+    match code {
+        // Connection lost, too many of them, shutting down or starting, a deadlock, or a conflict of transactions.
+        Some(code) if code.len() == 5 => {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || code == "40001"
+                || code == "40P01"
+        }
+        // SQLITE_BUSY and SQLITE_LOCKED, and their extended forms.
+        Some(code) => code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6)),
+        None => false,
+    }
+}
+
+/// Why the database cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not an address of a database.
+    #[error("the database's URL begins with neither 'sqlite://' nor 'postgres://'")]
+    Url,
+    /// The directory that the file is to be in cannot be written to.
+    #[error("cannot make the database's file")]
+    File(#[source] io::Error),
+    /// Cannot be reached, or refuses.
+    #[error("cannot open the database")]
+    Connect(#[source] sqlx::Error),
+    /// Its tables cannot be made or changed.
+    #[error("cannot bring the database's tables up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub(crate) struct Db {
+    pool: AnyPool,
+    begin: &'static str,
+}
+
+impl Db {
+    /// Connects, and brings the tables up to date.
+    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let (url, begin) = if let Some(file) = url.strip_prefix("sqlite://") {
+            let (file, parameters) = file.split_once('?').unwrap_or((file, ""));
+            let made = if parameters.contains("mode=") { "" } else { "&mode=rwc" };
+            // The lock is taken at the beginning: a transaction that reads first cannot fail for another's write.
+            (format!("sqlite://{file}?{parameters}{made}"), "BEGIN IMMEDIATE")
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            (url.to_owned(), "BEGIN")
+        } else {
+            return Err(OpenError::Url);
+        };
+        let is_sqlite = url.starts_with("sqlite:");
+        let _alone = if is_sqlite { Some(alone_with(&url).await?) } else { None };
+        let options: AnyConnectOptions = url.parse().map_err(OpenError::Connect)?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(CONNECTION_TIME)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_sqlite {
+                        // Readers and the writer do not wait for each other; a commit is on disk when it is done.
+                        connection.execute("PRAGMA journal_mode = WAL").await?;
+                        connection.execute("PRAGMA synchronous = FULL").await?;
+                        connection.execute("PRAGMA foreign_keys = ON").await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(OpenError::Connect)?;
+        migrations::run(&pool).await.map_err(OpenError::Migrate)?;
+        Ok(Self { pool, begin })
+    }
+
+    /// For reading.
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Waits for other processes that open the same SQLite file, until what is returned is dropped: while tables are made nobody
+/// else makes them. PostgreSQL has a lock of its own for that.
+async fn alone_with(url: &str) -> Result<File, OpenError> {
+    let file = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
+    let path = format!("{file}-opening");
+    let locked = tokio::task::spawn_blocking(move || {
+        let lock = File::options().create(true).append(true).open(path)?;
+        lock.lock()?;
+        Ok(lock)
+    });
+    locked.await.map_err(io::Error::other).flatten().map_err(OpenError::File)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_does_not() {
+        for passing in ["40001", "08006", "53300", "57P01", "5", "517", "6", "262"] {
+            assert!(is_passing(Some(passing)), "{passing}");
+        }
+        for lasting in ["23505", "42P01", "1", "19", "2067", "nonsense"] {
+            assert!(!is_passing(Some(lasting)), "{lasting}");
+        }
+        assert!(!is_passing(None));
+    }
+}

@@ -1,0 +1,105 @@
+//! Tenants: the environments of an organisation.
+
+use sqlx::{AnyConnection, AnyExecutor, AnyPool, FromRow};
+
+use super::DbError;
+
+#[derive(Debug, FromRow)]
+pub(crate) struct TenantRow {
+    pub(crate) id: String,
+    pub(crate) organisation_id: String,
+    pub(crate) name: String,
+    pub(crate) shard: i64,
+    pub(crate) retention_days: i64,
+    pub(crate) created_at_ms: i64,
+}
+
+/// A tenant as the directory shows it.
+#[derive(Debug, FromRow)]
+pub(crate) struct ListedRow {
+    pub(crate) id: String,
+    pub(crate) shard: i64,
+    pub(crate) retention_days: i64,
+    /// The organisation's.
+    pub(crate) plan: String,
+    pub(crate) deleted_at_ms: Option<i64>,
+}
+
+pub(crate) async fn add(db: &mut AnyConnection, tenant: &TenantRow) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO tenants (id, organisation_id, name, shard, retention_days, created_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tenant.id.clone())
+    .bind(tenant.organisation_id.clone())
+    .bind(tenant.name.clone())
+    .bind(tenant.shard)
+    .bind(tenant.retention_days)
+    .bind(tenant.created_at_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A tenant that is not deleted.
+pub(crate) async fn by_id(db: impl AnyExecutor<'_>, id: &str) -> Result<Option<TenantRow>, DbError> {
+    let row = sqlx::query_as(
+        "SELECT id, organisation_id, name, shard, retention_days, created_at_ms FROM tenants
+         WHERE id = $1 AND deleted_at_ms IS NULL",
+    )
+    .bind(id.to_owned())
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// Those that are not deleted, oldest first.
+pub(crate) async fn of_organisation(db: &AnyPool, organisation_id: &str) -> Result<Vec<TenantRow>, DbError> {
+    let rows = sqlx::query_as(
+        "SELECT id, organisation_id, name, shard, retention_days, created_at_ms FROM tenants
+         WHERE organisation_id = $1 AND deleted_at_ms IS NULL ORDER BY created_at_ms, id",
+    )
+    .bind(organisation_id.to_owned())
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+pub(crate) async fn count(db: &mut AnyConnection, organisation_id: &str) -> Result<i64, DbError> {
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM tenants WHERE organisation_id = $1 AND deleted_at_ms IS NULL",
+    )
+    .bind(organisation_id.to_owned())
+    .fetch_one(db)
+    .await?;
+    Ok(count)
+}
+
+pub(crate) async fn rename(db: &mut AnyConnection, id: &str, name: &str) -> Result<(), DbError> {
+    sqlx::query("UPDATE tenants SET name = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(name.to_owned())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete(db: &mut AnyConnection, id: &str, now_ms: i64) -> Result<(), DbError> {
+    sqlx::query("UPDATE tenants SET deleted_at_ms = $2 WHERE id = $1")
+        .bind(id.to_owned())
+        .bind(now_ms)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Every tenant there ever was, by id.
+pub(crate) async fn listed(db: &AnyPool) -> Result<Vec<ListedRow>, DbError> {
+    let rows = sqlx::query_as(
+        "SELECT t.id, t.shard, t.retention_days, o.plan, t.deleted_at_ms FROM tenants t
+         JOIN organisations o ON o.id = t.organisation_id ORDER BY t.id",
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}

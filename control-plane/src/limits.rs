@@ -1,0 +1,105 @@
+//! Bounds of this crate.
+
+use std::time::Duration;
+
+/// Largest request body, in bytes. The largest documented one, a key with a full list of networks, has some 4 KiB.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// A request takes no longer, or is answered 503.
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Connections to the database.
+pub const MAX_CONNECTIONS: u32 = 16;
+
+/// A request waits so long for a connection to the database, or is answered 503.
+pub const CONNECTION_TIME: Duration = Duration::from_secs(5);
+
+/// Shortest password, in bytes (NIST SP 800-63B asks for 8 characters at least).
+pub const MIN_PASSWORD_BYTES: usize = 10;
+
+/// Longest password, in bytes: long enough for any pass phrase.
+pub const MAX_PASSWORD_BYTES: usize = 256;
+
+/// Longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, without the brackets).
+pub const MAX_EMAIL_BYTES: usize = 254;
+
+/// Longest name of an organisation, a tenant or a key, in characters.
+pub const MAX_NAME_CHARS: usize = 80;
+
+/// Passwords hashed at once in one process: each takes some 19 MiB and a core.
+pub const MAX_HASHES_AT_ONCE: usize = 4;
+
+/// A request waits so long for its turn to hash a password, or is answered 503.
+pub const HASH_WAIT: Duration = Duration::from_secs(10);
+
+/// Life of an access token: how long somebody who stole one can use it at most.
+pub const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(10 * 60);
+
+/// Life of a session, however often it is refreshed.
+pub const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the link of a signup is good.
+pub const SIGNUP_LIFE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the link of a password reset is good.
+pub const RESET_LIFE: Duration = Duration::from_secs(3600);
+
+/// How long an invitation is good.
+pub const INVITATION_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Most organisations that one account may have made or joined.
+pub const MAX_ORGANISATIONS_PER_USER: i64 = 50;
+
+/// Most members of an organisation.
+pub const MAX_MEMBERS: i64 = 1_000;
+
+/// Most open invitations of an organisation.
+pub const MAX_INVITATIONS: i64 = 200;
+
+/// Most tenants of an organisation, deleted ones not counted.
+pub const MAX_TENANTS: i64 = 100;
+
+/// Most keys of a tenant that are neither revoked nor expired.
+pub const MAX_KEYS: i64 = 200;
+
+/// Most networks that one key is bound to.
+pub const MAX_NETWORKS: usize = 50;
+
+/// Longest life that a key may be given, in ms: ten years.
+pub const MAX_KEY_LIFE_MS: i64 = 10 * 366 * DAY_MS;
+
+/// Longest time for which a rotated key may stay good beside its successor, in seconds: 30 days.
+pub const MAX_OVERLAP_S: i64 = 30 * 24 * 3600;
+
+/// A revoked or expired key is named in the directory for so long, so that who uses it is told why it is refused.
+pub const DEAD_KEYS_LISTED_MS: i64 = 30 * DAY_MS;
+
+/// Most rows in one answer.
+pub const MAX_PAGE: i64 = 200;
+
+/// Mails that wait to be sent in one process; more are dropped, with a line in the log.
+pub const MAX_MAILS_WAITING: usize = 1_000;
+
+/// Sending one mail takes no longer.
+pub const MAIL_TIME: Duration = Duration::from_secs(30);
+
+/// The outbox is looked at so often, even if nobody says that there is something: what a crash left, or another process's.
+pub const OUTBOX_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most outbox rows settled by one publication.
+pub const MAX_OUTBOX_ROWS: i64 = 10_000;
+
+/// How often a publication is tried when others publish at the same time, before waiting for the next turn.
+pub const MAX_PUBLISH_ATTEMPTS: usize = 5;
+
+/// What has expired is deleted so often.
+pub const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Addresses and accounts whose attempts are counted at once in one process; beyond it the quiet ones are forgotten first.
+pub const MAX_THROTTLED: usize = 100_000;
+
+/// Longest `Authorization` header value looked at, in bytes. An access token has some 300.
+pub const MAX_AUTHORIZATION_BYTES: usize = 2048;
+
+/// A day in ms.
+pub const DAY_MS: i64 = 24 * 3600 * 1000;

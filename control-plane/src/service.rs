@@ -1,0 +1,215 @@
+//! The control plane of one process, put together and taken apart.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use parking_lot::Mutex;
+use tenancy::{DirectorySigner, KeyId};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::app::passwords::Passwords;
+use crate::app::post::{PostOffice, Postman};
+use crate::app::quotas::plan::Plan;
+use crate::app::throttle::Throttle;
+use crate::auth::access_token::AccessTokens;
+use crate::auth::password::PasswordCost;
+use crate::auth::root::RootSecret;
+use crate::db::{Db, DbError, OpenError, keys};
+use crate::http;
+use crate::limits::{CLEANUP_INTERVAL, OUTBOX_INTERVAL};
+use crate::ports::{Clock, DirectoryPublisher, Mailer};
+use crate::random::Random;
+
+/// What can be chosen.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `sqlite://FILE` or `postgres://…`.
+    pub database_url: String,
+    /// What the links in mails begin with, such as `https://farwatch.example.com`.
+    pub public_url: String,
+    /// The plan of new organisations.
+    pub default_plan: Plan,
+    /// What hashing a password costs.
+    pub password_cost: PasswordCost,
+}
+
+/// What is given to a control plane.
+pub struct Parts {
+    /// What was chosen.
+    pub settings: Settings,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the directory goes.
+    pub publisher: Arc<dyn DirectoryPublisher>,
+    /// How mails go out.
+    pub mailer: Arc<dyn Mailer>,
+    /// Signs the directory.
+    pub signer: DirectorySigner,
+    /// The secret of this control plane; the same for all of its processes.
+    pub root: RootSecret,
+    /// Where randomness begins: 256 bits from the operating system.
+    pub seed: [u8; 32],
+}
+
+/// Why a control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The password cost is out of range.
+    #[error("the password cost (memory of 8 KiB and one pass at least) is out of range")]
+    PasswordCost,
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    app: Arc<App>,
+    stop: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl ControlPlane {
+    /// Opens the database, brings its tables up to date, and starts what runs in the background.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { settings, clock, publisher, mailer, signer, root, seed } = parts;
+        let random = Random::from_seed(seed);
+        let passwords =
+            Passwords::new(settings.password_cost, &random).map_err(|_| StartError::PasswordCost)?;
+        let (post, postman) = PostOffice::new(&settings.public_url, mailer);
+        let app = Arc::new(App {
+            db: Db::open(&settings.database_url).await?,
+            throttle: Throttle::new(Arc::clone(&clock)),
+            clock,
+            random,
+            tokens: AccessTokens::new(&root),
+            root,
+            passwords,
+            post,
+            directory_changed: Notify::new(),
+            default_plan: settings.default_plan,
+        });
+        let stop = CancellationToken::new();
+        let tasks = vec![
+            tokio::spawn(publish(Arc::clone(&app), publisher, signer, stop.clone())),
+            tokio::spawn(clean_up(Arc::clone(&app), stop.clone())),
+            tokio::spawn(deliver(postman, stop.clone())),
+        ];
+        Ok(Self { app, stop, tasks: Mutex::new(tasks) })
+    }
+
+    /// The routes, all under `/api/control/v1/`. Requests should carry the client's address as
+    /// [`axum::extract::ConnectInfo`]; those that do not count as one client where attempts are counted.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.app))
+    }
+
+    /// Notes when API keys were last used: the data plane knows.
+    ///
+    /// # Errors
+    /// When the database does not take it; the next time is as good.
+    pub async fn note_key_uses(
+        &self,
+        uses: &[(KeyId, i64)],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut change = self.app.db.change().await?;
+        for (id, used_at_ms) in uses {
+            keys::note_use(change.conn(), id.as_str(), *used_at_ms).await?;
+        }
+        Ok(change.commit_silently().await?)
+    }
+
+    /// Puts an organisation on another plan. `false` when there is no such organisation.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn set_plan(
+        &self,
+        organisation_id: &str,
+        plan: Plan,
+    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.app.set_plan(organisation_id, plan).await?)
+    }
+
+    /// Ends what runs in the background. A directory that is not published yet will be by the next start.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the control plane had failed");
+            }
+        }
+        self.app.db.close().await;
+    }
+}
+
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlPlane").finish_non_exhaustive()
+    }
+}
+
+/// Publishes the directory whenever the outbox says so: at once when a request of this process wrote there, and within
+/// [`OUTBOX_INTERVAL`] when something else did.
+async fn publish(
+    app: Arc<App>,
+    publisher: Arc<dyn DirectoryPublisher>,
+    signer: DirectorySigner,
+    stop: CancellationToken,
+) {
+    let mut failing = false;
+    loop {
+        let outcome = app.publish_directory(&*publisher, &signer).await;
+        // Once when it begins and once when it ends, not each second.
+        match &outcome {
+            Ok(_) if failing => tracing::info!("the tenant directory can be published again"),
+            Err(error) if !failing => {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(
+                    error,
+                    "cannot publish the tenant directory; the published one stays in force"
+                );
+            }
+            _ => {}
+        }
+        failing = outcome.is_err();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = app.directory_changed.notified(), if !failing => {}
+            () = tokio::time::sleep(OUTBOX_INTERVAL) => {}
+        }
+    }
+}
+
+async fn deliver(postman: Postman, stop: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        () = postman.run() => {}
+    }
+}
+
+async fn clean_up(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        if let Err(error) = app.clean_up().await {
+            let error: &(dyn std::error::Error + 'static) = match &error {
+                DbError::Unavailable(error) | DbError::Failed(error) => error,
+            };
+            tracing::warn!(error, "could not delete what has expired; it is tried again later");
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CLEANUP_INTERVAL) => {}
+        }
+    }
+}

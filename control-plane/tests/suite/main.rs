@@ -1,0 +1,14 @@
+//! The control plane as its clients see it, on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod accounts;
+mod database;
+mod directory;
+mod keys;
+mod migrations;
+mod openapi;
+mod organisations;
+mod quotas;
+mod routes;
+mod sessions;
+mod world;
