@@ -55,7 +55,8 @@ fn tenant_segment(tenant: &TenantId, batch: &MetricBatch) -> Vec<u8> {
     for (index, series) in batch.series.iter().enumerate() {
         let (timestamps_ms, values) = batch.floats_of(index);
         let labels = series.labels();
-        let samples = SeriesSamples { labels, timestamps_ms, values, histograms: &[], exemplars: &[] };
+        let samples =
+            SeriesSamples { labels, timestamps_ms, values, histograms: &[], exemplars: &[], omitted: &[] };
         writer.push(samples).unwrap();
         object.append(&mut writer.take_output());
     }

@@ -32,6 +32,7 @@ mod ints;
 mod labels;
 pub mod limits;
 mod merge;
+mod omitted;
 mod partition;
 mod section;
 pub mod tenant;

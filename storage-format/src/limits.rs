@@ -29,6 +29,9 @@ pub const BLOCK_HISTOGRAM_BYTES: usize = 1 << 20;
 /// A block of exemplars in a tenant segment is full with so many.
 pub const BLOCK_EXEMPLARS: usize = 1 << 13;
 
+/// A block of what thinned series left out is full with so many rows.
+pub const BLOCK_OMITTED: usize = 1 << 14;
+
 /// Timestamps that a reader of a whole tenant segment holds at most, besides those of the block at hand. A writer forgets lists
 /// when a million timestamps wait, so that none is needed much longer.
 pub const MAX_HELD_TIMESTAMPS: usize = 1 << 22;

@@ -20,7 +20,7 @@ pub use index::MetricsIndex;
 pub use lookup::DecodedValues;
 pub use postings::Postings;
 pub use stream::{SegmentStream, StreamStep};
-pub use times::{SeriesTimes, read_exemplars, read_histograms};
+pub use times::{SeriesTimes, read_exemplars, read_histograms, read_omitted};
 pub use writer::{SeriesSamples, TenantSegmentSummary, TenantSegmentWriter};
 
 #[cfg(test)]

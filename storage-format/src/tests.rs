@@ -3,6 +3,7 @@
 mod golden;
 mod hostile;
 mod merging;
+mod omitted;
 mod round_trip;
 mod strategies;
 
@@ -62,6 +63,7 @@ fn tenant_segment_of(batch: &MetricBatch) -> Vec<u8> {
             values,
             histograms: &histograms,
             exemplars: &exemplars,
+            omitted: &[],
         };
         writer.push(samples).unwrap();
         if index % 3 == 0 {

@@ -19,6 +19,8 @@ pub enum BlockKind {
     Histograms = 3,
     /// Exemplars.
     Exemplars = 4,
+    /// What thinned series left out.
+    Omitted = 5,
 }
 
 impl BlockKind {
@@ -30,6 +32,7 @@ impl BlockKind {
             Self::Times => "timestamps",
             Self::Histograms => "histograms",
             Self::Exemplars => "exemplars",
+            Self::Omitted => "omitted",
         }
     }
 }
@@ -47,7 +50,7 @@ pub struct Block {
     pub last: u32,
     /// How many values of the first series are in blocks before this one.
     pub skip: u32,
-    /// How many values, timestamps, histograms or exemplars it holds.
+    /// How many values, timestamps, histograms, exemplars or rows of what was left out it holds.
     pub count: u32,
     /// The earliest timestamp in it, ms.
     pub min_time_ms: i64,
@@ -102,6 +105,7 @@ pub(crate) fn read_directory(bytes: &[u8], count: u64, end: u64) -> Result<Vec<B
             2 => BlockKind::Times,
             3 => BlockKind::Histograms,
             4 => BlockKind::Exemplars,
+            5 => BlockKind::Omitted,
             _ => return Err(reader.corrupt("a kind of block that does not exist")),
         };
         let section = Section::read(&mut reader, &mut offset, end)?;

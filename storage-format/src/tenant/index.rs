@@ -208,7 +208,7 @@ impl MetricsIndex {
                 BlockKind::Times => &lists,
                 BlockKind::Values | BlockKind::Histograms => series,
                 BlockKind::Exemplars if with_exemplars => series,
-                BlockKind::Exemplars => return false,
+                BlockKind::Exemplars | BlockKind::Omitted => return false,
             };
             block.overlaps(start_ms, end_ms) && numbers.range_cardinality(block.first..=block.last) > 0
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
-use telemetry::{Exemplar, MetricBatch, Series};
+use telemetry::{Exemplar, MetricBatch, Omitted, Series};
 
 use super::directory::{Block, BlockKind};
 use super::index::MetricsIndex;
@@ -14,6 +14,7 @@ use crate::error::FormatError;
 use crate::extras::read_exemplars;
 use crate::frame::finish_block;
 use crate::histograms::{HistogramRows, read_histograms};
+use crate::omitted::read_omitted;
 use crate::values::read_values;
 
 /// A decoded block of values.
@@ -74,6 +75,7 @@ impl MetricsIndex {
                 BlockKind::Values => values.push(self.read_value_block(block, bytes)?),
                 BlockKind::Histograms => histograms.extend(read_histogram_block(block, bytes)?),
                 BlockKind::Exemplars => exemplars.extend(read_exemplar_block(block, bytes)?),
+                BlockKind::Omitted => {}
             }
         }
         let inside = |at_ms: i64| at_ms >= start_ms && at_ms <= end_ms;
@@ -189,6 +191,15 @@ pub(super) fn read_exemplar_block(block: &Block, bytes: &[u8]) -> Result<Vec<(u3
     let mut reader = Reader::new(bytes, "block of exemplars");
     let mut budget = Budget::of(bytes.len());
     let rows = read_exemplars(&mut reader, block.count as usize, block.last as usize + 1, &mut budget)?;
+    finish_block(reader)?;
+    Ok(rows)
+}
+
+/// Decodes a block of what was left out, whose checksum was checked.
+pub(super) fn read_omitted_block(block: &Block, bytes: &[u8]) -> Result<Vec<(u32, Omitted)>, FormatError> {
+    let mut reader = Reader::new(bytes, "block of what was left out");
+    let mut budget = Budget::of(bytes.len());
+    let rows = read_omitted(&mut reader, block.count as usize, u64::from(block.last) + 1, &mut budget)?;
     finish_block(reader)?;
     Ok(rows)
 }

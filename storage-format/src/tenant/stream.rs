@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use telemetry::{BatchCounts, Exemplar, Histogram, Labels, Metadata};
+use telemetry::{BatchCounts, Exemplar, Histogram, Labels, Metadata, Omitted};
 
 use super::directory::{Block, BlockKind};
 use super::footer::TenantFooter;
 use super::index::MetricsIndex;
 use super::lists::read_lists;
-use super::read::{ValueBlock, read_exemplar_block, read_histogram_block};
+use super::read::{ValueBlock, read_exemplar_block, read_histogram_block, read_omitted_block};
 use super::writer::SeriesSamples;
 use crate::error::FormatError;
 use crate::limits::{MAX_BLOCK_VALUES, MAX_HELD_TIMESTAMPS};
@@ -73,6 +73,7 @@ pub struct SegmentStream<B> {
     values: VecDeque<ValueBlock>,
     pending_histograms: VecDeque<(u32, i64, Arc<Histogram>)>,
     pending_exemplars: VecDeque<(u32, Exemplar)>,
+    pending_omitted: VecDeque<(u32, Omitted)>,
     /// The number of the series that comes next.
     next: u32,
     /// What was read so far.
@@ -82,6 +83,7 @@ pub struct SegmentStream<B> {
     own_values: Vec<f64>,
     histograms: Vec<(i64, Arc<Histogram>)>,
     exemplars: Vec<Exemplar>,
+    omitted: Vec<Omitted>,
 }
 
 impl<B> std::fmt::Debug for SegmentStream<B> {
@@ -109,6 +111,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
             values: VecDeque::new(),
             pending_histograms: VecDeque::new(),
             pending_exemplars: VecDeque::new(),
+            pending_omitted: VecDeque::new(),
             next: 0,
             read: BatchCounts::default(),
             labels: Labels::empty(),
@@ -116,6 +119,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
             own_values: Vec::new(),
             histograms: Vec::new(),
             exemplars: Vec::new(),
+            omitted: Vec::new(),
         })
     }
 
@@ -195,6 +199,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
             values: &self.own_values,
             histograms: &self.histograms,
             exemplars: &self.exemplars,
+            omitted: &self.omitted,
         }
     }
 
@@ -243,6 +248,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
             }
             BlockKind::Histograms => self.pending_histograms.extend(read_histogram_block(block, bytes)?),
             BlockKind::Exemplars => self.pending_exemplars.extend(read_exemplar_block(block, bytes)?),
+            BlockKind::Omitted => self.pending_omitted.extend(read_omitted_block(block, bytes)?),
         }
         piece.left -= range.end - range.start;
         if piece.left == 0 {
@@ -257,6 +263,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
         self.own_values.clear();
         self.histograms.clear();
         self.exemplars.clear();
+        self.omitted.clear();
         let part = self.index.parts[series as usize];
         if part.count > 0 {
             let list = self.lists.iter().find_map(|held| {
@@ -292,6 +299,12 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
             }
             self.exemplars.extend(self.pending_exemplars.pop_front().map(|(_, exemplar)| exemplar));
         }
+        while let Some((of, _)) = self.pending_omitted.front().filter(|row| row.0 <= series) {
+            if *of < series {
+                return Err(corrupt("what was left out is out of order"));
+            }
+            self.omitted.extend(self.pending_omitted.pop_front().map(|(_, row)| row));
+        }
         self.check()
     }
 
@@ -299,6 +312,7 @@ impl<B: AsRef<[u8]>> SegmentStream<B> {
     fn check(&mut self) -> Result<(), FormatError> {
         if !self.histograms.is_sorted_by(|a, b| a.0 < b.0)
             || !self.exemplars.is_sorted_by_key(|exemplar| exemplar.timestamp_ms)
+            || !self.omitted.is_sorted_by(|a, b| a.timestamp_ms < b.timestamp_ms)
         {
             return Err(corrupt("timestamps that do not ascend"));
         }
@@ -324,7 +338,7 @@ fn contains(outer: &Range<u64>, inner: &Range<u64>) -> bool {
 fn schedule(index: &MetricsIndex) -> Result<VecDeque<Scheduled>, FormatError> {
     let blocks = index.blocks();
     let mut block_of_list = vec![0_u32; index.lists.len()];
-    let mut last_of_kind = [0_u32; BlockKind::Exemplars as usize + 1];
+    let mut last_of_kind = [0_u32; BlockKind::Omitted as usize + 1];
     let mut scheduled: Vec<Scheduled> = Vec::with_capacity(blocks.len());
     for (number, block) in (0_u32..).zip(blocks) {
         let Block { kind, first, last, .. } = *block;

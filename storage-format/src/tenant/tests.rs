@@ -22,6 +22,7 @@ fn a_segment_reads_back_by_ranges() {
                 values: &values[skip..],
                 histograms: &[],
                 exemplars: &[],
+                omitted: &[],
             })
             .unwrap();
         object.extend(writer.take_output());

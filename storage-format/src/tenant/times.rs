@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use telemetry::{Exemplar, Histogram};
+use telemetry::{Exemplar, Histogram, Omitted};
 
 use super::directory::{Block, BlockKind};
 use super::index::MetricsIndex;
 use super::lists::read_lists;
-use super::read::{read_exemplar_block, read_histogram_block};
+use super::read::{read_exemplar_block, read_histogram_block, read_omitted_block};
 use crate::error::FormatError;
 
 /// Which timestamps a series' float samples have, as far as the index knows.
@@ -74,6 +74,15 @@ pub fn read_histograms(block: &Block, bytes: &[u8]) -> Result<Vec<(u32, i64, Arc
 pub fn read_exemplars(block: &Block, bytes: &[u8]) -> Result<Vec<(u32, Exemplar)>, FormatError> {
     check(block, BlockKind::Exemplars, bytes)?;
     read_exemplar_block(block, bytes)
+}
+
+/// What thinned series left out, in a block of it, as (series, row), ascending.
+///
+/// # Errors
+/// Any [`FormatError`].
+pub fn read_omitted(block: &Block, bytes: &[u8]) -> Result<Vec<(u32, Omitted)>, FormatError> {
+    check(block, BlockKind::Omitted, bytes)?;
+    read_omitted_block(block, bytes)
 }
 
 fn check(block: &Block, kind: BlockKind, bytes: &[u8]) -> Result<(), FormatError> {

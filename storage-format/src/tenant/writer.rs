@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use telemetry::{BatchCounts, Exemplar, Histogram, Labels, Metadata, TenantId};
+use telemetry::{BatchCounts, Exemplar, Histogram, Labels, Metadata, Omitted, TenantId};
 
 use super::directory::{Block, BlockKind, put_directory};
 use super::footer::{NameSection, TenantFooter};
@@ -19,8 +19,9 @@ use crate::histograms::{HistogramRows, put_histograms};
 use crate::ints::Effort;
 use crate::labels::{LabelWriter, RowReader};
 use crate::limits::{
-    BLOCK_EXEMPLARS, BLOCK_HISTOGRAM_BYTES, BLOCK_TIMESTAMPS, BLOCK_VALUES, MAX_BLOCK_VALUES,
+    BLOCK_EXEMPLARS, BLOCK_HISTOGRAM_BYTES, BLOCK_OMITTED, BLOCK_TIMESTAMPS, BLOCK_VALUES, MAX_BLOCK_VALUES,
 };
+use crate::omitted::put_omitted;
 use crate::section::Section;
 use crate::trailer::{SegmentKind, put_header, put_trailer};
 use crate::values::put_values;
@@ -31,6 +32,8 @@ const ESTIMATED_VALUE_BYTES: usize = 1;
 const ESTIMATED_HISTOGRAM_RATIO: usize = 8;
 /// Likewise: an exemplar.
 const ESTIMATED_EXEMPLAR_BYTES: usize = 48;
+/// Likewise: a row of what was left out.
+const ESTIMATED_OMITTED_BYTES: usize = 8;
 /// Likewise: a series in the index, without the pairs that no series before had.
 const ESTIMATED_SERIES_BYTES: usize = 8;
 /// Likewise: bytes of text of new pairs for one byte of theirs, and the rest of such a pair, postings included.
@@ -50,6 +53,8 @@ pub struct SeriesSamples<'a> {
     pub histograms: &'a [(i64, Arc<Histogram>)],
     /// Exemplars by ascending timestamp.
     pub exemplars: &'a [Exemplar],
+    /// What was left out, if the series is thinned, by strictly ascending timestamp.
+    pub omitted: &'a [Omitted],
 }
 
 /// What a finished tenant segment holds.
@@ -85,6 +90,7 @@ pub struct TenantSegmentWriter {
     histograms: HistogramRows,
     histogram_bytes: usize,
     exemplars: Vec<(u32, Exemplar)>,
+    omitted: Vec<(u32, Omitted)>,
     metadata: BTreeMap<String, Metadata>,
     samples: u64,
     exemplar_count: u64,
@@ -137,6 +143,7 @@ impl TenantSegmentWriter {
             histograms: Vec::new(),
             histogram_bytes: 0,
             exemplars: Vec::new(),
+            omitted: Vec::new(),
             metadata: BTreeMap::new(),
             samples: 0,
             exemplar_count: 0,
@@ -178,6 +185,10 @@ impl TenantSegmentWriter {
                 self.flush_exemplars()?;
             }
         }
+        self.omitted.extend(series.omitted.iter().map(|row| (id, *row)));
+        if self.omitted.len() >= BLOCK_OMITTED {
+            self.flush_omitted()?;
+        }
         self.samples += (series.values.len() + series.histograms.len()) as u64;
         self.exemplar_count += series.exemplars.len() as u64;
         if self.lists.waiting_timestamps() >= MAX_WAITING_TIMESTAMPS {
@@ -198,6 +209,7 @@ impl TenantSegmentWriter {
             + self.lists.waiting_timestamps() * ESTIMATED_VALUE_BYTES
             + self.histogram_bytes / ESTIMATED_HISTOGRAM_RATIO
             + self.exemplars.len() * ESTIMATED_EXEMPLAR_BYTES
+            + self.omitted.len() * ESTIMATED_OMITTED_BYTES
             + self.labels.rows() as usize * ESTIMATED_SERIES_BYTES;
         let pairs =
             self.labels.pair_bytes() / ESTIMATED_TEXT_RATIO + self.labels.entries() * ESTIMATED_PAIR_BYTES;
@@ -231,6 +243,7 @@ impl TenantSegmentWriter {
         self.flush_values()?;
         self.flush_histograms()?;
         self.flush_exemplars()?;
+        self.flush_omitted()?;
         self.flush_lists()?;
         let counts = BatchCounts {
             series: self.labels.rows().into(),
@@ -420,6 +433,23 @@ impl TenantSegmentWriter {
         Ok(())
     }
 
+    fn flush_omitted(&mut self) -> Result<(), EncodeError> {
+        let rows = std::mem::take(&mut self.omitted);
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        put_omitted(&rows, &mut self.block)?;
+        self.add_block(Block {
+            kind: BlockKind::Omitted,
+            section: Section::empty(),
+            first: first.0,
+            last: last.0,
+            skip: 0,
+            count: rows.len() as u32,
+            min_time_ms: rows.iter().map(|row| row.1.timestamp_ms).min().unwrap_or_default(),
+            max_time_ms: rows.iter().map(|row| row.1.timestamp_ms).max().unwrap_or_default(),
+        });
+        Ok(())
+    }
+
     /// Writes the timestamp lists that wait, in blocks of about [`BLOCK_TIMESTAMPS`].
     fn flush_lists(&mut self) -> Result<(), EncodeError> {
         let (mut first, lists) = self.lists.take_waiting();
@@ -461,6 +491,7 @@ fn check(series: &SeriesSamples<'_>) -> Result<(), EncodeError> {
     if series.timestamps_ms.windows(2).any(|pair| pair[0] >= pair[1])
         || series.histograms.windows(2).any(|pair| pair[0].0 >= pair[1].0)
         || series.exemplars.windows(2).any(|pair| pair[0].timestamp_ms > pair[1].timestamp_ms)
+        || series.omitted.windows(2).any(|pair| pair[0].timestamp_ms >= pair[1].timestamp_ms)
     {
         return bad("timestamps of a series do not ascend");
     }

@@ -127,6 +127,7 @@ fn write(
             values: &batch.values[usize_range(&slice.floats)],
             histograms: &histograms,
             exemplars: &exemplars,
+            omitted: &[],
         })?);
     }
     if with_metadata {

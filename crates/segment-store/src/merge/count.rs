@@ -216,7 +216,7 @@ impl Count {
             numbers.get(from).is_some_and(|number| *number <= block.last)
         };
         let wanted = |block: &&Block| match block.kind {
-            BlockKind::Values => false,
+            BlockKind::Values | BlockKind::Omitted => false,
             BlockKind::Times => has(&numbers, block),
             BlockKind::Histograms => {
                 block.overlaps(samples_ms.0, samples_ms.1) && has(&with_histograms, block)
@@ -272,7 +272,7 @@ impl Count {
         let from = common.partition_point(|of| of.series < block.first);
         let in_block = || common[from..].iter().take_while(|of| of.series <= block.last);
         match block.kind {
-            BlockKind::Values => {}
+            BlockKind::Values | BlockKind::Omitted => {}
             BlockKind::Times => {
                 let read = index.read_times(block, bytes)?;
                 let from = lists.partition_point(|(list, _)| *list < block.first);

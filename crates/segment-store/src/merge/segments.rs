@@ -345,6 +345,7 @@ impl Merged {
             values: &self.values,
             histograms: &self.histograms,
             exemplars: &self.exemplars,
+            omitted: &[],
         }
     }
 }
