@@ -163,6 +163,59 @@ fn a_cancelled_query_ends_soon() {
     assert!(matches!(run("sum(rate(m[5m]))", HOUR, &source, &options), Err(EvalError::Cancelled)));
 }
 
+/// A day's window at each second of three hours: 900 million samples, gone through at each step.
+const WIDE: Window = Window { start_ms: 86_400_000, end_ms: 97_200_000, step_ms: 1_000 };
+
+#[test]
+fn a_cancelled_query_ends_within_a_series() {
+    let source = Many::new(2);
+    let asked = AtomicU64::new(0);
+    let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= 20;
+    let options = EvalOptions { cancelled: &cancelled, ..options() };
+    // The factors change, so that nothing is to be had but from going through each window.
+    let query = "double_exponential_smoothing(m[1d], 0.5 + time() / 1e12, 0.5)";
+    assert!(matches!(run(query, WIDE, &source, &options), Err(EvalError::Cancelled)));
+}
+
+#[test]
+fn wide_windows_that_move_by_small_steps_are_not_gone_through_at_each() {
+    let source = Many::new(2);
+    for function in [
+        "deriv(m[1d])",
+        "predict_linear(m[1d], 60)",
+        "double_exponential_smoothing(m[1d], 0.5, 0.5)",
+        "mad_over_time(m[1d])",
+        "quantile_over_time(0.9, m[1d])",
+        "stddev_over_time(m[1d])",
+        "avg_over_time(m[1d])",
+        "max_over_time(m[1d])",
+        "changes(m[1d])",
+        "rate(m[1d])",
+    ] {
+        // A query asks whether it is cancelled at each million of samples that it goes through again.
+        let asked = AtomicU64::new(0);
+        let cancelled = || asked.fetch_add(1, Ordering::Relaxed) >= 20;
+        let options = EvalOptions { cancelled: &cancelled, ..options() };
+        assert!(run(function, WIDE, &source, &options).is_ok(), "{function}");
+    }
+}
+
+#[test]
+fn what_nests_too_deeply_is_refused() {
+    for query in [
+        format!("{}m{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("{}m", "-".repeat(100_000)),
+        format!("m{}", " + m".repeat(100_000)),
+        format!("{}m{}", "abs(".repeat(100_000), ")".repeat(100_000)),
+        format!("m{}", "[1m:1s]".repeat(1_000)),
+        format!("m[{}1m{}]", "(".repeat(100_000), ")".repeat(100_000)),
+    ] {
+        let error = promql::parse(&query).unwrap_err().to_string();
+        assert!(error.len() < 300, "{}", error.len());
+    }
+    assert!(promql::parse(&"m".repeat(promql::limits::MAX_QUERY_BYTES + 1)).is_err());
+}
+
 #[test]
 fn catastrophic_regular_expressions_are_linear_or_refused() {
     let source = Many::new(2_000);

@@ -106,7 +106,10 @@ fn query() -> impl Strategy<Value = String> {
             " @ -1.5",
         ])
     };
-    let selector = (name(), modifier()).prop_map(|(name, modifier)| format!("{name}{modifier}"));
+    // An operator behind the parentheses of an offset would belong to it.
+    let selector = (name(), modifier()).prop_map(|(name, modifier)| {
+        if modifier.ends_with(')') { format!("({name}{modifier})") } else { format!("{name}{modifier}") }
+    });
     let range = (name(), duration(), modifier())
         .prop_map(|(name, duration, modifier)| format!("rate({name}[{duration}]{modifier})"));
     let number = prop::sample::select(vec!["1", "-2.5", "5m", "Inf", "NaN", "1e-9", "0x10"])

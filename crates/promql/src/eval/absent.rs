@@ -1,5 +1,7 @@
 //! `absent` and `absent_over_time`: steps at which nothing has a sample.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use telemetry::Labels;
 
 use super::column::{ABSENT, Column};
@@ -16,15 +18,20 @@ impl<'e> Evaluation<'e> {
         labels: &Labels,
         steps: usize,
     ) -> Result<Operator<'e>, EvalError> {
-        let present = self.parallel(inner.series().len(), inner.cost(), |worker, index| {
+        let mut present: Vec<AtomicBool> = Vec::new();
+        present.resize_with(steps, AtomicBool::default);
+        self.parallel(inner.series().len(), inner.cost(), |worker, index| {
             with_column(inner, index, steps, worker, |_, column| {
-                Ok((0..steps).filter(|step| column.is_present(*step)).collect::<Vec<usize>>())
+                for (step, present) in present.iter().enumerate() {
+                    if column.is_present(step) {
+                        present.store(true, Ordering::Relaxed);
+                    }
+                }
+                Ok(())
             })
         })?;
-        let mut floats = vec![1.0; steps];
-        for step in present.into_iter().flatten() {
-            floats[step] = ABSENT;
-        }
+        let value = |present: AtomicBool| if present.into_inner() { ABSENT } else { 1.0 };
+        let floats = present.into_iter().map(value).collect();
         let column = Column { floats, histograms: Vec::new() };
         Ok(std::sync::Arc::new(Table::new(self, vec![SeriesId::new(labels.clone())], vec![column])?))
     }

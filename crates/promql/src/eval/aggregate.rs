@@ -32,6 +32,9 @@ const MIN_TASK_SERIES: usize = 512;
 /// … and all groups together are cut into few parts, since each part holds a column.
 const MAX_PARTS: usize = 64;
 
+/// A fold takes in so many points before its memory is counted again.
+const POINTS_UNCOUNTED: usize = 1 << 16;
+
 /// An aggregation without what it aggregates.
 pub(crate) struct Aggregation<'a> {
     pub(crate) op: AggregateOp,
@@ -182,23 +185,30 @@ impl<'e> Evaluation<'e> {
         let parts = groups.parts();
         let series = inner.series();
         let per_part = series.len() / parts.len().max(1) + 1;
+        let often = (POINTS_UNCOUNTED / steps.max(1)).clamp(1, 64);
         let outcomes = self.parallel(parts.len(), inner.cost() * per_part, |worker, number| {
             let (group, range) = &parts[number];
             let members = &groups.members[*group];
             let mut fold = make();
+            let mut held = 0;
             for (read, &index) in members[range.clone()].iter().enumerate() {
-                if read % 64 == 63 {
-                    self.check_cancelled()?;
-                }
                 with_column(&**inner, index, steps, worker, |worker, column| {
                     fold.add(column, index, &series[index], worker);
                     Ok(())
                 })?;
+                if read % often == often - 1 {
+                    self.check_cancelled()?;
+                    let bytes = fold.memory_bytes();
+                    self.memory.hold(bytes.saturating_sub(held))?;
+                    held = held.max(bytes);
+                }
             }
             if range.len() == members.len() {
-                return finish(fold, worker).map(Outcome::Whole);
+                let whole = finish(fold, worker).map(Outcome::Whole);
+                self.memory.give_back(held);
+                return whole;
             }
-            self.memory.hold(fold.memory_bytes())?;
+            self.memory.hold(fold.memory_bytes().saturating_sub(held))?;
             Ok(Outcome::Part(fold))
         })?;
         let mut worker = Worker::new(self);

@@ -11,7 +11,7 @@ use super::map::{Map, Negate};
 use super::merge::{Overlap, merged};
 use super::operator::Operator;
 use super::range::{RangeFunction, RangeInput, RangeVector};
-use super::relabel::relabelled;
+use super::relabel::{self, relabelled};
 use super::scalar::Repeated;
 use super::selector::{InstantSelector, Selected};
 use super::series::SeriesId;
@@ -78,13 +78,13 @@ impl<'e> Evaluation<'e> {
             PlanKind::Map { function, arg, params } => {
                 let inner = self.vector(arg)?;
                 let params = params.iter().map(|param| self.scalar(param)).collect::<Result<_, _>>()?;
-                let ids = self.without_names(&inner);
+                let ids = self.without_names(&inner)?;
                 let map = Arc::new(Map { function: *function, inner, ids, params, grid });
                 self.checked(map, grid, Overlap::PerStep)
             }
             PlanKind::Negate(inner) => {
                 let inner = self.vector(inner)?;
-                let ids = self.without_names(&inner);
+                let ids = self.without_names(&inner)?;
                 self.checked(Arc::new(Negate { inner, ids, steps }), grid, Overlap::Whole)
             }
             PlanKind::VectorScalar { op, vector, scalar, scalar_left, return_bool } => {
@@ -92,7 +92,8 @@ impl<'e> Evaluation<'e> {
                 let scalar = VectorScalar::steps_of(&self.scalar(scalar)?, grid);
                 self.memory.hold(scalar.len() * 8)?;
                 let drops = changes_metric(*op) || *return_bool;
-                let ids = if drops { self.without_names(&inner) } else { inner.series().to_vec() };
+                let ids =
+                    if drops { self.without_names(&inner)? } else { self.counted(inner.series().to_vec())? };
                 let operator: Operator<'e> = Arc::new(VectorScalar {
                     op: *op,
                     inner,
@@ -151,6 +152,7 @@ impl<'e> Evaluation<'e> {
                 } else {
                     input.ids().iter().map(|id| id.without_name(self.delayed_name_removal)).collect()
                 };
+                let ids = self.counted(ids)?;
                 let operator: Operator<'e> = Arc::new(RangeVector {
                     function: *function,
                     input,
@@ -184,9 +186,16 @@ impl<'e> Evaluation<'e> {
             }
             PlanKind::Relabel { function, arg } => {
                 let inner = self.vector(arg)?;
-                let ids: Vec<SeriesId> = inner.series().iter().map(|id| relabelled(function, id)).collect();
-                let labels: usize = ids.iter().map(|id| id.raw_labels().memory_bytes()).sum();
-                self.memory.hold(labels)?;
+                let mut ids: Vec<SeriesId> = Vec::with_capacity(inner.series().len());
+                for (index, id) in inner.series().iter().enumerate() {
+                    if index % 64 == 0 {
+                        self.check_cancelled()?;
+                    }
+                    self.memory.check(relabel::most_bytes(function, id))?;
+                    let id = relabelled(function, id);
+                    self.memory.hold(id.raw_labels().memory_bytes())?;
+                    ids.push(id);
+                }
                 merged(self, inner, ids, grid, Overlap::Whole)
             }
             PlanKind::Sort { arg, descending } => self.sorted(&self.vector(arg)?, *descending, grid),
@@ -197,8 +206,14 @@ impl<'e> Evaluation<'e> {
         }
     }
 
-    fn without_names(&self, inner: &Operator<'e>) -> Vec<SeriesId> {
-        inner.series().iter().map(|id| id.without_name(self.delayed_name_removal)).collect()
+    fn without_names(&self, inner: &Operator<'e>) -> Result<Vec<SeriesId>, EvalError> {
+        self.counted(inner.series().iter().map(|id| id.without_name(self.delayed_name_removal)).collect())
+    }
+
+    /// Counts the memory of identities, whose labels are shared.
+    fn counted(&self, ids: Vec<SeriesId>) -> Result<Vec<SeriesId>, EvalError> {
+        self.memory.hold(ids.len() * size_of::<SeriesId>())?;
+        Ok(ids)
     }
 
     /// The operator, with series merged whose labels became equal.

@@ -20,6 +20,8 @@ type Outcome<T> = Result<Vec<(usize, Vec<T>)>, (usize, EvalError)>;
 /// So many samples (some milliseconds) are looked at again before the query is asked whether it is cancelled.
 const RESCANNED_UNASKED: usize = 1 << 20;
 
+/// A series that costs more is worth asking whether the query is cancelled.
+const HEAVY: usize = 10_000;
 /// A thread takes so many series at a time.
 const BLOCK: usize = 64;
 
@@ -114,7 +116,7 @@ impl<'e> Evaluation<'e> {
             let mut worker = Worker::new(self);
             let mut results = Vec::with_capacity(count);
             for index in 0..count {
-                if index % BLOCK == 0 {
+                if index % BLOCK == 0 || cost > HEAVY {
                     self.check_cancelled()?;
                 }
                 results.push(run(&mut worker, index)?);
@@ -137,6 +139,9 @@ impl<'e> Evaluation<'e> {
                 let mut one_block = || -> Result<(), (usize, EvalError)> {
                     self.check_cancelled().map_err(|error| (first, error))?;
                     for index in first..count.min(first + block) {
+                        if cost > HEAVY {
+                            self.check_cancelled().map_err(|error| (index, error))?;
+                        }
                         done.push(run(&mut worker, index).map_err(|error| (index, error))?);
                     }
                     Ok(())

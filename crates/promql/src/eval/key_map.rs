@@ -59,10 +59,6 @@ impl KeyMap {
         self.bytes.truncate(start);
         found
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
 }
 
 /// Writes pairs as a key.

@@ -31,6 +31,7 @@ pub(crate) fn merged<'e>(
     grid: Grid,
     overlap: Overlap,
 ) -> Result<Operator<'e>, EvalError> {
+    evaluation.memory.hold(ids.len() * size_of::<SeriesId>())?;
     if dropped_labels_are_alike(&ids) {
         return Ok(std::sync::Arc::new(Renamed { inner, ids }));
     }
@@ -49,6 +50,7 @@ pub(crate) fn merged<'e>(
     let mut own = HashMap::new();
     let mut worker = Worker::new(evaluation);
     for (number, group) in members.iter().enumerate().filter(|(_, group)| group.len() > 1) {
+        evaluation.check_cancelled()?;
         let mut sum = Column::absent(grid.count);
         let mut filled = 0;
         for &index in group {

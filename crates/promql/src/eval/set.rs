@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::column::{ABSENT, Column};
 use super::context::{Evaluation, Worker};
 use super::key_map::{KeyMap, write_pairs};
@@ -28,12 +30,6 @@ impl Steps {
 
     fn contains(&self, step: usize) -> bool {
         self.0[step / 64] & (1 << (step % 64)) != 0
-    }
-
-    fn extend(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine |= theirs;
-        }
     }
 }
 
@@ -181,21 +177,25 @@ impl<'e> Evaluation<'e> {
         let mut is_relevant = vec![false; by.series().len()];
         relevant.iter().for_each(|(index, _)| is_relevant[*index] = true);
         self.read_for_notes(&**by, steps, (0..is_relevant.len()).filter(|index| !is_relevant[*index]))?;
-        let present = self.parallel(relevant.len(), by.cost(), |worker, at| {
+        let mut groups: HashMap<usize, Mutex<Steps>> = HashMap::new();
+        for (_, number) in &relevant {
+            if !groups.contains_key(number) {
+                self.memory.hold(steps.div_ceil(8) + 64)?;
+                groups.insert(*number, Mutex::new(Steps::none(steps)));
+            }
+        }
+        self.parallel(relevant.len(), by.cost(), |worker, at| {
             let (index, number) = relevant[at];
             with_column(&**by, index, steps, worker, |_, column| {
-                let mut present = Steps::none(steps);
-                (0..steps).filter(|step| column.is_present(*step)).for_each(|step| present.insert(step));
-                Ok((number, present))
+                if let Some(group) = groups.get(&number) {
+                    let mut present = group.lock();
+                    (0..steps).filter(|step| column.is_present(*step)).for_each(|step| present.insert(step));
+                }
+                Ok(())
             })
         })?;
-        self.memory.hold(signatures.len() * steps.div_ceil(8))?;
-        let mut groups: HashMap<usize, Steps> = HashMap::new();
-        for (number, present) in present {
-            groups.entry(number).and_modify(|all| all.extend(&present)).or_insert(present);
-        }
         let groups: HashMap<usize, Arc<Steps>> =
-            groups.into_iter().map(|(number, steps)| (number, Arc::new(steps))).collect();
+            groups.into_iter().map(|(number, steps)| (number, Arc::new(steps.into_inner()))).collect();
         if !keep_unmatched {
             let left_out = |index: &usize| !groups.contains_key(&numbers[*index]);
             self.read_for_notes(&**of, steps, (0..numbers.len()).filter(left_out))?;

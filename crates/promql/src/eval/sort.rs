@@ -20,11 +20,15 @@ impl<'e> Evaluation<'e> {
     ) -> Result<Operator<'e>, EvalError> {
         let rows = self.parallel(inner.series().len(), inner.cost(), |worker, index| {
             with_column(&**inner, index, grid.count, worker, |_, column| {
-                Ok((index, Column { floats: column.floats.clone(), histograms: Vec::new() }))
+                let floats = Column { floats: column.floats.clone(), histograms: Vec::new() };
+                if floats.is_empty() {
+                    return Ok(None);
+                }
+                self.memory.hold(floats.memory_bytes())?;
+                Ok(Some((index, floats)))
             })
         })?;
-        let mut rows: Vec<(usize, Column)> =
-            rows.into_iter().filter(|(_, column)| !column.is_empty()).collect();
+        let mut rows: Vec<(usize, Column)> = rows.into_iter().flatten().collect();
         if grid.count == 1 {
             rows.sort_by(|(_, a), (_, b)| {
                 let (a, b) = (a.floats[0], b.floats[0]);
@@ -40,7 +44,7 @@ impl<'e> Evaluation<'e> {
         debug_assert!(grid.count != 1 || rows.iter().all(|(_, column)| !is_absent(column.floats[0])));
         let series = rows.iter().map(|(index, _)| inner.series()[*index].clone()).collect();
         let columns = rows.into_iter().map(|(_, column)| column).collect();
-        Ok(Arc::new(Table::new(self, series, columns)?))
+        Ok(Arc::new(Table { series, columns }))
     }
 }
 

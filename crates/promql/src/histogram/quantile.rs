@@ -153,9 +153,13 @@ pub(crate) fn fraction(lower: f64, upper: f64, histogram: &Histogram) -> (f64, b
         }
         rank += bucket.count;
     }
-    let lower_rank = lower_rank.map_or(everything, |found| found.min(everything));
-    let upper_rank = upper_rank.map_or(everything, |found| found.min(everything));
-    ((upper_rank - lower_rank) / histogram.count, has_nan)
+    // NaN, of which the lowest custom bucket makes what lies within it, stays.
+    let capped = |rank: Option<f64>| match rank {
+        Some(rank) if rank > everything => everything,
+        Some(rank) => rank,
+        None => everything,
+    };
+    ((capped(upper_rank) - capped(lower_rank)) / histogram.count, has_nan)
 }
 
 /// The variance, each observation taken to be in the middle of its bucket: geometric, in custom buckets arithmetic.

@@ -124,13 +124,11 @@ impl Case {
                 (format!("{}({inner})", random.pick(&["sort", "sort_desc"])), Order::Values)
             }
             12..15 => {
-                let labels =
-                    random.pick(&["\"instance\"", "\"mode\", \"job\"", "\"zone.name\", \"instance\""]);
+                let labels = random.pick(&[&["instance"][..], &["mode", "job"], &["zone.name", "instance"]]);
+                let function = random.pick(&["sort_by_label", "sort_by_label_desc"]);
+                let quoted: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
                 let inner = vector(random, depth);
-                (
-                    format!("{}({inner}, {labels})", random.pick(&["sort_by_label", "sort_by_label_desc"])),
-                    Order::Labels,
-                )
+                (format!("{function}({inner}, {})", quoted.join(", ")), Order::Labels(labels))
             }
             15..17 => (format!("{}{}", selector(random), random.pick(&RANGES)), Order::Any),
             _ => (vector(random, depth), Order::Any),

@@ -13,10 +13,32 @@ use crate::eval::operator::{Operator, Table};
 use crate::eval::series::{SeriesId, labels_of};
 use crate::{histogram, number};
 
-/// For each value's text how often it is there, a step.
+/// How often a value is there, at those steps where it is.
+type Counts = Vec<(u32, u32)>;
+
+/// For each value's text where it is.
 struct Values {
-    counts: BTreeMap<String, Vec<u32>>,
+    counts: BTreeMap<String, Counts>,
     steps: usize,
+    bytes: usize,
+}
+
+impl Values {
+    fn add(&mut self, text: String, step: u32, count: u32) {
+        let size = text.len();
+        let counts = self.counts.entry(text).or_insert_with(|| {
+            // With its share of the tree.
+            self.bytes += size + 96;
+            Counts::new()
+        });
+        match counts.binary_search_by_key(&step, |(step, _)| *step) {
+            Ok(at) => counts[at].1 += count,
+            Err(at) => {
+                counts.insert(at, (step, count));
+                self.bytes += 16;
+            }
+        }
+    }
 }
 
 impl Fold for Values {
@@ -39,15 +61,14 @@ impl Fold for Values {
                 Some(Point::Histogram(histogram)) => histogram::to_text(&histogram),
                 None => continue,
             };
-            self.counts.entry(text).or_insert_with(|| vec![0; self.steps])[step] += 1;
+            self.add(text, step as u32, 1);
         }
     }
 
     fn merge(&mut self, other: Self, _worker: &mut Worker<'_>) {
         for (text, counts) in other.counts {
-            let mine = self.counts.entry(text).or_insert_with(|| vec![0; self.steps]);
-            for (count, more) in mine.iter_mut().zip(counts) {
-                *count += more;
+            for (step, count) in counts {
+                self.add(text.clone(), step, count);
             }
         }
     }
@@ -57,7 +78,7 @@ impl Fold for Values {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.counts.keys().map(|text| text.len() + self.steps * 4 + 96).sum()
+        self.bytes
     }
 }
 
@@ -79,7 +100,7 @@ impl<'e> Evaluation<'e> {
         let by_rest = Aggregation { grouping: &grouping, param: None, ..*aggregation };
         let groups = by_rest.groups(inner.series());
         let steps = aggregation.grid.count;
-        let make = || Values { counts: BTreeMap::new(), steps };
+        let make = || Values { counts: BTreeMap::new(), steps, bytes: 0 };
         let counted = self.fold_groups(inner, &groups, steps, make, |values: Values, _| {
             self.memory.hold(values.memory_bytes())?;
             Ok(values.counts)
@@ -89,8 +110,11 @@ impl<'e> Evaluation<'e> {
         for (id, counts) in groups.ids.iter().zip(counted) {
             let first_of_group = columns.len();
             for (text, counts) in counts {
-                let value = |count: u32| if count == 0 { ABSENT } else { f64::from(count) };
-                let floats: Vec<f64> = counts.into_iter().map(value).collect();
+                self.memory.hold(steps * 8)?;
+                let mut floats = vec![ABSENT; steps];
+                for (step, count) in counts {
+                    floats[step as usize] = f64::from(count);
+                }
                 if named_without && columns.len() > first_of_group {
                     // The label goes again, so that all values of a group are one series.
                     let sum = &mut columns[first_of_group].floats;
@@ -109,11 +133,12 @@ impl<'e> Evaluation<'e> {
                 } else {
                     labels_of(pairs.chain([(label, text.as_str())]))
                 };
+                self.memory.hold(labels.memory_bytes() + 32)?;
+                self.count_pairs(columns.len() + 1)?;
                 series.push(SeriesId::with_state(labels, id.name_state()));
                 columns.push(Column { floats, histograms: Vec::new() });
             }
-            self.count_pairs(columns.len())?;
         }
-        Ok(Arc::new(Table::new(self, series, columns)?))
+        Ok(Arc::new(Table { series, columns }))
     }
 }

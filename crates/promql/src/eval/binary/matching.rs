@@ -315,6 +315,7 @@ impl Results<'_, '_> {
             let mut any = vec![false; steps];
             let mut worker = Worker::new(self.evaluation);
             for index in 0..self.many.series().len() {
+                self.evaluation.check_cancelled()?;
                 with_column(self.many, index, steps, &mut worker, |_, column| {
                     for (step, any) in any.iter_mut().enumerate() {
                         *any |= column.is_present(step);

@@ -184,3 +184,39 @@ impl Sums {
         exact.then_some(Line { slope, intercept })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What sums of parts give is what going through the window gives, or nothing.
+        #[test]
+        fn lines_of_parts_are_those_of_the_window(
+            steps in prop::collection::vec((1..120_000_i64, -1e3..1e3_f64), 3..200),
+            level in prop_oneof![Just(0.0), Just(1e6), Just(-1e13)],
+            ahead_ms in -10_000_000..10_000_000_i64,
+            width in 2..80_usize,
+        ) {
+            let mut at_ms = 1_700_000_000_000;
+            let times: Vec<i64> = steps.iter().map(|(gap, _)| { at_ms += gap; at_ms }).collect();
+            let values: Vec<f64> = steps.iter().map(|(_, value)| level + value).collect();
+            let mut sliding = Sliding::new(Sums::merge);
+            for end in 2..=times.len() {
+                let window = end.saturating_sub(width)..end;
+                let sums = sliding.fold(window.clone(), |index| Sums::of(times[index], values[index])).unwrap();
+                let at_ms = times[window.start] + ahead_ms;
+                let expected = line_through(&times[window.clone()], &values[window.clone()], at_ms);
+                if let Some(line) = sums.line(at_ms) {
+                    prop_assert!((line.slope - expected.slope).abs() <= expected.slope.abs() * 1e-9);
+                    prop_assert!(
+                        (line.intercept - expected.intercept).abs() <= expected.intercept.abs() * 1e-9,
+                        "{} {}", line.intercept, expected.intercept
+                    );
+                }
+            }
+        }
+    }
+}

@@ -54,6 +54,13 @@ impl Method {
         Self { smoothing, trend, powers }
     }
 
+    /// The state after the first two values: the second one does not change the slope from the first to it.
+    fn start(&self, first: f64, second: f64) -> State {
+        let slope = second - first;
+        let level = self.smoothing * second + (1.0 - self.smoothing) * (first + slope);
+        State { level, slope: self.trend * (level - first) + (1.0 - self.trend) * slope }
+    }
+
     fn of(&self, value: f64) -> Effect {
         let level = self.smoothing * value;
         Effect { samples: 1, of_zero: State { level, slope: self.trend * level }, largest: value.abs() }
@@ -106,12 +113,9 @@ impl Call<'_> {
             let quick = match (&method, &mut sliding) {
                 (Some(method), Some(sliding)) if floats.len() > SHORT => {
                     let (first, second) = (values[floats.start], values[floats.start + 1]);
-                    // The second sample does not change the slope from the first to it.
-                    let level = smoothing * second + (1.0 - smoothing) * (first + (second - first));
-                    let slope = trend * (level - first) + (1.0 - trend) * (second - first);
                     let effect = sliding.fold(floats.start + 2..floats.end, |index| method.of(values[index]));
                     effect.and_then(|effect| {
-                        let level = method.after(State { level, slope }, effect).level;
+                        let level = method.after(method.start(first, second), effect).level;
                         keeps_digits(level, &[first, second, effect.largest]).then_some(level)
                     })
                 }
@@ -141,4 +145,33 @@ fn smooth(values: &[f64], smoothing: f64, trend: f64) -> f64 {
         (before, level) = (level, next);
     }
     level
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Parts put together have the effect of all their samples one after the other.
+        #[test]
+        fn effects_of_parts_add_up_to_that_of_the_window(
+            values in prop::collection::vec(-1e6..1e6_f64, 3..120),
+            smoothing in 0.01..0.99_f64,
+            trend in 0.01..0.99_f64,
+            width in 3..60_usize,
+        ) {
+            let method = Method::new(smoothing, trend, values.len());
+            let mut sliding = Sliding::new(|first, then| method.merge(first, then));
+            for end in 3..=values.len() {
+                let window = end.saturating_sub(width)..end;
+                let effect =
+                    sliding.fold(window.start + 2..end, |index| method.of(values[index])).unwrap();
+                let level = method.after(method.start(values[window.start], values[window.start + 1]), effect).level;
+                let expected = smooth(&values[window], smoothing, trend);
+                prop_assert!((level - expected).abs() <= effect.largest * 1e-11 + 1e-6, "{level} {expected}");
+            }
+        }
+    }
 }
