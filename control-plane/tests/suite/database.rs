@@ -18,8 +18,12 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn sqlite() -> Self {
         let files = TempDir::new().unwrap();
-        let url = format!("sqlite://{}/control-plane.sqlite", files.path().display());
-        Self { url, _files: Some(files) }
+        let database = Self::sqlite_in(files.path());
+        Self { _files: Some(files), ..database }
+    }
+
+    pub(crate) fn sqlite_in(folder: &Path) -> Self {
+        Self { url: format!("sqlite://{}/control-plane.sqlite", folder.display()), _files: None }
     }
 
     /// In a PostgreSQL that all tests of this process share.
