@@ -29,8 +29,8 @@ mod k8s;
 const FRESH: [(usize, usize); 7] =
     [(20_000, 1), (20_000, 4), (10_000, 15), (4_000, 60), (1_000, 480), (500, 1), (50, 1)];
 
-/// An hour at 15 s.
-const TENANT: (usize, usize) = (5_000, 240);
+/// An hour at 15 s; and series that live for six minutes only, as where pods come and go.
+const TENANT: [(usize, usize); 2] = [(5_000, 240), (100_000, 24)];
 
 fn batch((series, scrapes): (usize, usize)) -> MetricBatch {
     let mut cluster = k8s::Cluster::new(series.max(200));
@@ -114,17 +114,19 @@ fn codec(criterion: &mut Criterion) {
     group.finish();
 
     let mut group = criterion.benchmark_group("tenant");
-    let batch = batch(TENANT);
-    let object = tenant_segment(&tenant, &batch);
-    let what = format!("{} series x {}", TENANT.0, TENANT.1);
-    print_sizes(&what, &batch, &object);
-    group.throughput(Throughput::Elements(batch.values.len() as u64));
-    group.bench_function(format!("{what} in"), |bencher| {
-        bencher.iter(|| tenant_segment(&tenant, black_box(&batch)));
-    });
-    group.bench_function(format!("{what} out"), |bencher| {
-        bencher.iter(|| read_tenant_segment(black_box(&object)));
-    });
+    for size in TENANT {
+        let batch = batch(size);
+        let object = tenant_segment(&tenant, &batch);
+        let what = format!("{} series x {}", size.0, size.1);
+        print_sizes(&what, &batch, &object);
+        group.throughput(Throughput::Elements(batch.values.len() as u64));
+        group.bench_function(format!("{what} in"), |bencher| {
+            bencher.iter(|| tenant_segment(&tenant, black_box(&batch)));
+        });
+        group.bench_function(format!("{what} out"), |bencher| {
+            bencher.iter(|| read_tenant_segment(black_box(&object)));
+        });
+    }
     group.finish();
 }
 

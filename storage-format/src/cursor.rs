@@ -110,6 +110,17 @@ impl<'a> Reader<'a> {
     /// A LEB128 number. Only the shortest form is accepted, so that equal numbers have equal bytes.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, FormatError> {
+        // Most are small, and they are most of what is read.
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(byte.into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, FormatError> {
         let mut value = 0_u64;
         for index in 0..10 {
             let Some(&byte) = self.rest.get(index) else {

@@ -146,15 +146,15 @@ impl<'a> IdReader<'a> {
 
     fn next_run(&mut self) -> Result<(), FormatError> {
         let corrupt = |why| FormatError::Corrupt { what: "id column", why };
-        let Some((head, rest)) = self.codes.split_at_checked(self.width).filter(|_| !self.codes.is_empty())
-        else {
-            return Err(corrupt("fewer ids than rows"));
+        let head = match self.width {
+            1 => self.codes.split_first().map(|(byte, rest)| (u32::from(*byte), rest)),
+            2 => self.codes.split_first_chunk().map(|(code, rest)| (u16::from_le_bytes(*code).into(), rest)),
+            _ => self.codes.split_first_chunk().map(|(code, rest)| (u32::from_le_bytes(*code), rest)),
         };
+        let Some((code, rest)) = head else { return Err(corrupt("fewer ids than rows")) };
         self.codes = rest;
-        let mut bytes = [0; 4];
-        bytes[..self.width].copy_from_slice(head);
         let known = self.successors.len() as u32;
-        let id = match u32::from_le_bytes(bytes) {
+        let id = match code {
             CODE_NEW => known,
             CODE_SUCCESSOR => self.successors.get(self.current as usize).copied().unwrap_or(NO_ID),
             code => code - CODE_FIRST_ID,

@@ -37,6 +37,9 @@ pub struct MergeCounts {
     pub exemplars_dropped: u64,
 }
 
+/// However many samples are expected, not more are made room for beforehand.
+const MAX_EXPECTED_SAMPLES: u64 = 1 << 22;
+
 /// A histogram sample: (series, timestamp in ms, number of the input, histogram).
 pub(crate) type HistogramRow = (u32, i64, u32, Arc<Histogram>);
 
@@ -74,6 +77,18 @@ impl PartitionMerger {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing yet, with room for about so many samples: what footers say.
+    #[must_use]
+    pub fn with_capacity(samples: u64) -> Self {
+        let samples = samples.min(MAX_EXPECTED_SAMPLES) as usize;
+        Self {
+            series: Vec::with_capacity(samples),
+            timestamps_ms: Vec::with_capacity(samples),
+            values: Vec::with_capacity(samples),
+            ..Self::default()
+        }
     }
 
     /// Adds a partition that is later than all before; `bytes` are those of `entry.range`. After an error nothing of it is

@@ -11,7 +11,7 @@ use telemetry::{Exemplar, Histogram, MetricBatch, TenantId};
 use super::count::Count;
 use super::output::{Output, OutputLimits};
 use super::{MergeError, SegmentBody, SegmentInput, work};
-use crate::{Bucket, Ledger, Level, TimeWindow, WorkOn};
+use crate::{Bucket, Ledger, Level, Resolution, TimeWindow, WorkOn};
 
 /// What a series has in a window, as ranges of the batch's columns.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ impl AbsorbedWindow {
 }
 
 impl Absorption {
-    /// Cuts `batch` in windows of `level`. What metrics say about themselves goes with the last window; when there is no sample
-    /// at all, with that of `now_ms`.
+    /// Cuts `batch` in windows of `level`. What metrics say about themselves goes with each of them, so that the last word is known
+    /// whichever windows are merged or dropped later; when there is no sample at all, with that of `now_ms`.
     #[must_use]
     pub fn new(tenant: TenantId, batch: MetricBatch, level: Level, now_ms: i64) -> Self {
         let mut windows = cut(&batch, level);
@@ -87,10 +87,9 @@ impl Absorption {
             count = count.subtract(bucket, segment, input, work_on).await?;
         }
         let (batch, slices) = (Arc::clone(&self.batch), Arc::clone(slices));
-        let mut output = Output::new(self.tenant.clone(), self.limits);
-        let last = self.windows.len() == 1;
+        let mut output = Output::new(self.tenant.clone(), Resolution::Raw, self.limits);
         let (segments, usage) = work::run(work_on, move || {
-            let segments = write(&batch, &slices, last, &mut output)?;
+            let segments = write(&batch, &slices, &mut output)?;
             Ok::<_, EncodeError>((segments, count.usage()))
         })
         .await??;
@@ -108,7 +107,6 @@ impl Absorption {
 fn write(
     batch: &MetricBatch,
     slices: &[Slice],
-    with_metadata: bool,
     output: &mut Output,
 ) -> Result<Vec<SegmentBody>, EncodeError> {
     let mut segments = Vec::new();
@@ -130,9 +128,7 @@ fn write(
             omitted: &[],
         })?);
     }
-    if with_metadata {
-        output.push_metadata(&batch.metadata)?;
-    }
+    output.push_metadata(&batch.metadata)?;
     segments.extend(output.finish()?);
     Ok(segments)
 }

@@ -7,6 +7,7 @@ use storage_format::tenant::{SeriesSamples, TenantSegmentSummary};
 use storage_format::{EncodeError, TenantSegmentWriter};
 use telemetry::{Metadata, TenantId};
 
+use crate::Resolution;
 use crate::limits::{MAX_SEGMENT_BYTES, MAX_SEGMENT_SERIES};
 
 /// A tenant segment to be put.
@@ -16,11 +17,14 @@ pub struct SegmentBody {
     pub body: Bytes,
     /// What it holds.
     pub summary: TenantSegmentSummary,
+    /// How far apart its samples are.
+    pub resolution: Resolution,
 }
 
 /// Writes series, given in label order, to segments that are cut where one is full.
 pub(super) struct Output {
     tenant: TenantId,
+    resolution: Resolution,
     writer: Option<TenantSegmentWriter>,
     body: Vec<u8>,
     limits: OutputLimits,
@@ -40,8 +44,8 @@ impl Default for OutputLimits {
 }
 
 impl Output {
-    pub(super) fn new(tenant: TenantId, limits: OutputLimits) -> Self {
-        Self { tenant, writer: None, body: Vec::new(), limits }
+    pub(super) fn new(tenant: TenantId, resolution: Resolution, limits: OutputLimits) -> Self {
+        Self { tenant, resolution, writer: None, body: Vec::new(), limits }
     }
 
     /// Adds a series; gives the segment before it, if that was full. What is added last is never cut off, so that there is one
@@ -87,6 +91,6 @@ impl Output {
         let (mut rest, summary) = writer.finish()?;
         let mut body = std::mem::take(&mut self.body);
         body.append(&mut rest);
-        Ok(SegmentBody { body: Bytes::from(body), summary })
+        Ok(SegmentBody { body: Bytes::from(body), summary, resolution: self.resolution })
     }
 }

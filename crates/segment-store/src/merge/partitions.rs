@@ -28,7 +28,8 @@ pub async fn merge_partitions(
     work_on: WorkOn,
 ) -> Result<(MetricBatch, MergeCounts, Vec<MergeError>), MergeError> {
     work::run(work_on, move || {
-        let mut merger = PartitionMerger::new();
+        let samples = inputs.iter().map(|input| input.entry.counts.samples).fold(0, u64::saturating_add);
+        let mut merger = PartitionMerger::with_capacity(samples);
         let mut damaged = Vec::new();
         for (input, partition) in inputs.into_iter().enumerate() {
             if let Err(source) = merger.push(&partition.entry, &partition.bytes) {

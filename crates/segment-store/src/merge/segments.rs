@@ -13,7 +13,8 @@ use super::open::{parse_index, read_index, read_range};
 use super::output::{Output, OutputLimits};
 use super::{MergeError, SegmentBody, SegmentInput, work};
 use crate::limits::MERGE_READ_BYTES;
-use crate::{Bucket, WorkOn};
+use crate::thin::Thinner;
+use crate::{Bucket, Resolution, WorkOn};
 
 /// What was merged, when there is no more to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +69,13 @@ struct Unit {
     last: Option<Labels>,
 }
 
+/// What is written of the merged series.
+struct Target {
+    output: Output,
+    /// For thinned ones: how far.
+    thin: Option<(i64, Thinner)>,
+}
+
 /// Everything but I/O.
 struct Engine {
     units: Vec<Unit>,
@@ -75,7 +83,9 @@ struct Engine {
     behind: Vec<usize>,
     /// The next series of each other unit.
     next: BinaryHeap<Reverse<(Labels, usize)>>,
-    output: Output,
+    targets: Vec<Target>,
+    /// Segments that are full.
+    full: VecDeque<SegmentBody>,
     /// Metric name → the unit that said it last, and what.
     metadata: BTreeMap<String, (usize, Metadata)>,
     totals: MergeTotals,
@@ -95,12 +105,32 @@ impl SegmentMerge {
         Self::with_limits(tenant, units, work_on, OutputLimits::default())
     }
 
+    /// As [`Self::new`], but what is merged is written thinned only, at each resolution: their segments come in turns.
+    #[must_use]
+    pub fn thinned(tenant: TenantId, units: Vec<Vec<SegmentInput>>, work_on: WorkOn) -> Self {
+        Self::to_targets(tenant, units, work_on, OutputLimits::default(), &Resolution::THINNED)
+    }
+
     pub(super) fn with_limits(
         tenant: TenantId,
         units: Vec<Vec<SegmentInput>>,
         work_on: WorkOn,
         limits: OutputLimits,
     ) -> Self {
+        Self::to_targets(tenant, units, work_on, limits, &[Resolution::Raw])
+    }
+
+    fn to_targets(
+        tenant: TenantId,
+        units: Vec<Vec<SegmentInput>>,
+        work_on: WorkOn,
+        limits: OutputLimits,
+        resolutions: &[Resolution],
+    ) -> Self {
+        let target = |resolution: &Resolution| Target {
+            output: Output::new(tenant.clone(), *resolution, limits),
+            thin: resolution.ms().map(|ms| (ms, Thinner::default())),
+        };
         let mut number = 0;
         let units: Vec<Unit> = units
             .into_iter()
@@ -114,7 +144,8 @@ impl SegmentMerge {
             behind: (0..units.len()).collect(),
             units,
             next: BinaryHeap::new(),
-            output: Output::new(tenant, limits),
+            targets: resolutions.iter().map(target).collect(),
+            full: VecDeque::new(),
             metadata: BTreeMap::new(),
             totals: MergeTotals::default(),
             merged: Merged::default(),
@@ -190,6 +221,9 @@ impl Engine {
     /// Works until something is missing or a segment is full.
     fn step(&mut self) -> Result<Step, MergeError> {
         loop {
+            if let Some(full) = self.full.pop_front() {
+                return Ok(Step::Output(full));
+            }
             while let Some(&unit) = self.behind.last() {
                 if let Some(step) = self.advance(unit)? {
                     return Ok(step);
@@ -198,17 +232,18 @@ impl Engine {
             let Some(Reverse((labels, first))) = self.next.pop() else {
                 let metadata = std::mem::take(&mut self.metadata);
                 let metadata = metadata.into_iter().map(|(name, (_, of))| (name, of)).collect();
-                self.output.push_metadata(&metadata)?;
-                return Ok(self.output.finish()?.map_or(Step::Done, Step::Output));
+                for Target { output, .. } in &mut self.targets {
+                    output.push_metadata(&metadata)?;
+                    self.full.extend(output.finish()?);
+                }
+                return Ok(self.full.pop_front().map_or(Step::Done, Step::Output));
             };
             // Equal series come by ascending unit.
             self.behind.push(first);
             while self.next.peek().is_some_and(|Reverse((next, _))| *next == labels) {
                 self.behind.extend(self.next.pop().map(|Reverse((_, unit))| unit));
             }
-            if let Some(full) = self.write(&labels)? {
-                return Ok(Step::Output(full));
-            }
+            self.write(&labels)?;
         }
     }
 
@@ -250,7 +285,7 @@ impl Engine {
     }
 
     /// Writes the series that the units behind have in common.
-    fn write(&mut self, labels: &Labels) -> Result<Option<SegmentBody>, EncodeError> {
+    fn write(&mut self, labels: &Labels) -> Result<(), EncodeError> {
         let mut inputs = self.behind.iter().filter_map(|unit| self.units[*unit].series());
         let series = match (inputs.next(), self.behind.len()) {
             (Some(only), 1) => only,
@@ -261,7 +296,29 @@ impl Engine {
             }
         };
         self.totals.samples_written += (series.values.len() + series.histograms.len()) as u64;
-        self.output.push(series)
+        for target in &mut self.targets {
+            self.full.extend(target.push(series)?);
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    /// Adds a series, thinned if that is what is wanted; gives the segment before it, if that was full.
+    fn push(&mut self, series: SeriesSamples<'_>) -> Result<Option<SegmentBody>, EncodeError> {
+        let Some((resolution_ms, thinner)) = &mut self.thin else { return self.output.push(series) };
+        let histogram_times_ms = series.histograms.iter().map(|(at_ms, _)| *at_ms);
+        thinner.thin(*resolution_ms, series.timestamps_ms, series.values, histogram_times_ms);
+        if thinner.values.is_empty() && series.histograms.is_empty() {
+            return Ok(None);
+        }
+        self.output.push(SeriesSamples {
+            timestamps_ms: &thinner.timestamps_ms,
+            values: &thinner.values,
+            exemplars: &[],
+            omitted: &thinner.omitted,
+            ..series
+        })
     }
 }
 

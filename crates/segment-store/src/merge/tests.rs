@@ -357,3 +357,141 @@ proptest! {
         });
     }
 }
+
+/// Objects of three segments of one window, in memory.
+async fn three_segments(batches: &[MetricBatch]) -> World {
+    let mut world = World::default();
+    for (number, batch) in batches.iter().enumerate() {
+        world.absorb(std::slice::from_ref(batch), number).await;
+    }
+    world
+}
+
+async fn merge_all(bucket: &dyn Bucket, units: Vec<Vec<SegmentInput>>) -> Result<u64, MergeError> {
+    let mut merge = SegmentMerge::new(tenant("acme"), units, ON);
+    while merge.next(bucket).await?.is_some() {}
+    Ok(merge.totals().samples_written)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever becomes of its bytes: an input that is damaged is named, no matter what reads it.
+    #[test]
+    fn a_damaged_segment_is_named(
+        batches in prop::collection::vec(batch(), 3),
+        victim in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        change in 1..=255_u8,
+        cut: bool,
+    ) {
+        block_on(async {
+            let world = three_segments(&batches).await;
+            let segments = world.all();
+            if segments.is_empty() {
+                return;
+            }
+            let units: Vec<Vec<SegmentInput>> = segments.iter().map(|part| vec![part.clone()]).collect();
+            let sound = merge_all(&world.bucket, units.clone()).await.unwrap();
+            let number = victim.index(segments.len());
+            let key = &segments[number].key;
+            let mut body = world.bucket.get(key, crate::GetRange::Full).await.unwrap().body.to_vec();
+            let at = at.index(body.len());
+            if cut {
+                body.truncate(at);
+            } else {
+                body[at] ^= change;
+            }
+            world.bucket.put(key, body.into(), PutCondition::Always, None).await.unwrap();
+            let named = |error: &MergeError| match error {
+                MergeError::Damaged { input, .. } | MergeError::Bucket { input, .. } => *input == number,
+                _ => false,
+            };
+            match merge_all(&world.bucket, units).await {
+                // Postings and the header are not read.
+                Ok(written) => assert!(!cut && written == sound),
+                Err(error) => assert!(named(&error), "{error:?}"),
+            }
+            let mut absorption =
+                Absorption::new(tenant("acme"), batches[0].clone(), Level::TwoHours, START_MS);
+            loop {
+                match absorption.next(&world.bucket, &segments, ON).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert!(named(&error), "{error:?}");
+                        break;
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_or_elsewhere_is_named() {
+    block_on(async {
+        let batch = MetricBatch::from_rows(vec![crate::testing::float_rows(&[("a", START_MS, 1.0)])]);
+        let world = three_segments(&[batch]).await;
+        let [there] = &world.all()[..] else { panic!() };
+        let gone = SegmentInput { key: "t/acme/metrics/none".to_owned(), ..there.clone() };
+        let error = merge_all(&world.bucket, vec![vec![there.clone()], vec![gone]]).await.unwrap_err();
+        assert!(matches!(error, MergeError::Bucket { input: 1, .. }), "{error:?}");
+        for index_start in [0, 8, there.index_start + 1, there.len, u64::MAX] {
+            let elsewhere = SegmentInput { index_start, ..there.clone() };
+            let error = merge_all(&world.bucket, vec![vec![elsewhere]]).await.unwrap_err();
+            assert!(matches!(error, MergeError::Damaged { input: 0, .. }), "{error:?}");
+        }
+        // Parts of a unit hold different series, in order.
+        let error = merge_all(&world.bucket, vec![vec![there.clone(), there.clone()]]).await.unwrap_err();
+        assert!(matches!(error, MergeError::Damaged { input: 1, .. }), "{error:?}");
+        assert_eq!(merge_all(&world.bucket, vec![]).await.unwrap(), 0);
+    });
+}
+
+/// A day's merge asks for a few ranges, not for every block; what an absorption asks of segments of other times is their index.
+#[test]
+fn little_is_asked_of_the_bucket() {
+    block_on(async {
+        let rows = |from: i64| {
+            let mut rows = MetricRows::default();
+            for number in 0..6 {
+                let series = series(number);
+                for step in 0..30_000 {
+                    let timestamp_ms = from + step * 100;
+                    let value = (step * 7919 % 104_729) as f64 / 100.0;
+                    rows.floats.push(FloatRow { series: Arc::clone(&series), timestamp_ms, value });
+                }
+            }
+            MetricBatch::from_rows(vec![rows])
+        };
+        let mut world = World::default();
+        world.absorb(&[rows(START_MS)], 0).await;
+        let counted = crate::Counted::new(Arc::new(std::mem::take(&mut world.bucket)));
+        // The same hour, later: first and last timestamp of each series say that nothing is there twice.
+        let later = rows(START_MS + 3_100_000);
+        let count = later.counts().samples;
+        let hours = count_hours(&later);
+        let mut absorption = Absorption::new(tenant("acme"), later, Level::TwoHours, START_MS);
+        let mut usage = Ledger::default();
+        let existing = world.all();
+        while let Some(absorbed) = absorption.next(&counted, &existing, ON).await.unwrap() {
+            usage.add(&absorbed.usage);
+        }
+        assert_eq!(usage.total().all_samples(), count);
+        assert_eq!(usage.total().active_series, hours - 6, "the six series were active in that hour before");
+        let indexes = existing.len() as u64;
+        assert!(counted.counts().of(crate::Operation::Get) <= indexes * 2, "the index once a window");
+        let before = counted.counts().of(crate::Operation::Get);
+        let units = vec![existing.clone()];
+        assert_eq!(merge_all(&counted, units).await.unwrap(), 180_000);
+        let asked = counted.counts().of(crate::Operation::Get) - before;
+        assert!(asked <= indexes * 3, "{asked} requests for {indexes} segments");
+    });
+}
+
+fn count_hours(batch: &MetricBatch) -> u64 {
+    let mut model = Model::default();
+    model.add(batch);
+    model.hours().values().map(|(_, active, _)| active).sum()
+}
