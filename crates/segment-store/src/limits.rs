@@ -74,6 +74,17 @@ pub const SEGMENT_FAN_IN: usize = 4;
 /// Sizes are alike when one is at most so many times all later ones.
 pub const SEGMENT_SIZE_RATIO: u64 = 4;
 
+/// How much later than a day's end the newest segment must be for a day to be thinned again that got samples after it was thinned:
+/// later than samples are taken from clients by default, which is a week.
+pub const DAY_FINAL: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
+/// So many times as long as raw samples those thinned in stretches of five minutes are kept: a quarter of a year, where raw
+/// samples are kept for a month.
+pub const FIVE_MINUTES_RETENTION: u32 = 3;
+
+/// Likewise in stretches of an hour: a year and a month.
+pub const ONE_HOUR_RETENTION: u32 = 13;
+
 /// How much later than a day's end the newest segment must be for the day to be put together: then its last window has been.
 pub const DAY_SETTLE: Duration = Duration::from_secs(60 * 60);
 

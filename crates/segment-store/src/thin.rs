@@ -10,6 +10,10 @@
 
 use telemetry::{Omitted, is_stale_nan};
 
+pub(crate) mod days;
+
+pub use days::Days;
+
 /// A stretch with more places than this where values do not ascend is no counter's. What it loses is then kept as a number.
 const MAX_KEPT_BREAKS: usize = 4;
 

@@ -82,7 +82,7 @@ async fn write(
     let inputs: Vec<Vec<SegmentInput>> = units.iter().map(of_unit).collect();
     let mut merge = SegmentMerge::new(tenant.clone(), inputs, context.work_on);
     let mut outputs = Vec::new();
-    while let Some(SegmentBody { body, summary }) = merge.next(&*context.bucket).await? {
+    while let Some(SegmentBody { body, summary, .. }) = merge.next(&*context.bucket).await? {
         let id = context.new_id();
         context.put_new(&TenantManifest::segment_key(tenant, &id), body).await?;
         outputs.push(SegmentEntry {
@@ -103,7 +103,7 @@ async fn write(
 }
 
 /// Segments with the same window and span were written by one merge and divide the series among them, in the order of their ids.
-fn units<'a>(segments: &[&'a SegmentEntry]) -> Vec<Vec<&'a SegmentEntry>> {
+pub(super) fn units<'a>(segments: &[&'a SegmentEntry]) -> Vec<Vec<&'a SegmentEntry>> {
     let alike =
         |a: &&SegmentEntry, b: &&SegmentEntry| (a.window, a.first, a.last) == (b.window, b.first, b.last);
     segments.chunk_by(alike).map(<[_]>::to_vec).collect()
@@ -127,7 +127,7 @@ fn unit_bytes(unit: &[&SegmentEntry]) -> u64 {
 }
 
 /// How many of the latest units can be merged at once, at least two; of each unit one segment is open at a time.
-fn fitting(units: &[Vec<&SegmentEntry>]) -> usize {
+pub(super) fn fitting(units: &[Vec<&SegmentEntry>]) -> usize {
     let mut bytes = 0_u64;
     let taken = units.iter().rev().take_while(|unit| {
         bytes = bytes.saturating_add(unit_bytes(unit));

@@ -5,6 +5,7 @@
 //! | first (`merge_fresh`) | fresh objects of a shard, each with a part for each of its tenants | merged objects of the same kind |
 //! | second (`absorb`) | merged objects | tenant segments by windows of two hours; what is new in them goes to the ledger |
 //! | third (`merge_segments`) | a tenant's segments of a window, or of a day | one of each |
+//! | `thin` | a tenant's segments of a day that is over | segments with fewer samples of it, for long ranges of time |
 //! | `sweep` | what nobody needs any more | nothing |
 //!
 //! Each step reads manifests, plans ([`plan`], pure), writes objects, and commits by replacing one manifest on condition that nobody
@@ -26,6 +27,7 @@ pub mod plan;
 mod stats;
 mod step;
 mod sweep;
+mod thin;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -50,7 +52,7 @@ use context::{Context, Versioned};
 pub use erase::{DeletionProof, prove_deleted};
 pub use error::CompactError;
 use merge_segments::memory_bytes;
-use plan::{Reach, UnitName, plan_absorb, plan_merge, plan_segments, units};
+use plan::{Reach, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin, units};
 pub use stats::CompactorStats;
 use stats::set;
 pub use step::Step;
@@ -332,7 +334,11 @@ impl Compactor {
                     absorb::is_quarantined(&of.manifest, &TenantManifest::segment_key(tenant, id))
                 };
                 let Some(plan) = plan_segments(&of.manifest, reach, newest_ms, &passed_over) else {
-                    return Ok(None);
+                    let Some(plan) = plan_thin(&of.manifest, newest_ms, &passed_over) else { return Ok(None) };
+                    // What is thinned holds as much as what is merged: one after the other.
+                    let all = (MERGE_SEGMENTS_BYTES / MEMORY_UNIT) as u32;
+                    let _memory = memory.acquire_many(all).await.ok();
+                    return thin::thin(context, tenant, &of, &plan).await;
                 };
                 let bytes = memory_bytes(&of.manifest, &plan);
                 let permits = (bytes / MEMORY_UNIT).clamp(1, MERGE_SEGMENTS_BYTES / MEMORY_UNIT) as u32;

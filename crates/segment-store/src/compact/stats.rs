@@ -17,6 +17,8 @@ pub struct CompactorStats {
     pub segment_merges: u64,
     /// Samples read by them, and written.
     pub segment_samples: (u64, u64),
+    /// Days that were thinned.
+    pub thinned_days: u64,
     /// Manifests replaced.
     pub commits: u64,
     /// Replacements that somebody else was faster with; the work was done in vain.
@@ -45,6 +47,7 @@ pub(super) struct Counters {
     pub(super) absorbed_samples: [AtomicU64; 2],
     pub(super) segment_merges: AtomicU64,
     pub(super) segment_samples: [AtomicU64; 2],
+    pub(super) thinned_days: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) races_lost: AtomicU64,
     pub(super) bytes_written: AtomicU64,
@@ -67,6 +70,7 @@ impl Counters {
             absorbed_samples: pair(&self.absorbed_samples),
             segment_merges: read(&self.segment_merges),
             segment_samples: pair(&self.segment_samples),
+            thinned_days: read(&self.thinned_days),
             commits: read(&self.commits),
             races_lost: read(&self.races_lost),
             bytes_written: read(&self.bytes_written),

@@ -39,6 +39,15 @@ pub enum Step {
         /// How many samples they have together, each counted once.
         samples: u64,
     },
+    /// A day was thinned.
+    Thinned {
+        /// Whose.
+        tenant: TenantId,
+        /// How many samples it has.
+        samples: u64,
+        /// How many of them were kept, at all resolutions together.
+        kept: u64,
+    },
     /// Several tenants' segments were merged.
     Several(Vec<Step>),
     /// Something cannot be read, and was noted.
@@ -87,6 +96,9 @@ impl fmt::Display for Step {
             }
             Self::SegmentsMerged { tenant, segments, samples } => {
                 write!(f, "merged {segments} segments of {tenant}, {samples} samples")
+            }
+            Self::Thinned { tenant, samples, kept } => {
+                write!(f, "thinned a day of {tenant}, {kept} of {samples} samples")
             }
             Self::Several(steps) => write!(f, "merged segments of {} tenants", steps.len()),
             Self::Quarantined { objects } => write!(f, "passed over {objects} objects that cannot be read"),

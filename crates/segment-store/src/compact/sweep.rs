@@ -18,8 +18,8 @@ use super::absorb::is_quarantined;
 use super::context::{Context, Versioned};
 use super::stats::add;
 use super::{CompactError, Step};
-use crate::limits::{DELETE_OBJECTS, LIST_PAGE_KEYS};
-use crate::{ObjectId, ReadError, Retired, SegmentKey, ShardManifest, TenantManifest};
+use crate::limits::{DELETE_OBJECTS, FIVE_MINUTES_RETENTION, LIST_PAGE_KEYS, ONE_HOUR_RETENTION};
+use crate::{ObjectId, ReadError, Resolution, Retired, SegmentKey, ShardManifest, TenantManifest};
 
 impl Context {
     /// Deletes objects, however many.
@@ -147,18 +147,30 @@ pub(super) async fn tidy(context: &Context, tenant: &TenantId) -> Result<(), Com
     Ok(())
 }
 
-/// Retires segments whose whole window is older than the tenant's retention. What they held stays in the ledger.
+/// Retires segments whose whole window is older than the tenant's retention, or some times that if they are thinned. What they held
+/// stays in the ledger.
 fn retain(context: &Context, tenant: &TenantId, manifest: &mut TenantManifest) {
     let Some(retention) = context.retention.retention(tenant) else { return };
     let now_ms = context.clock.now_ms();
-    let before_ms = now_ms.saturating_sub(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX));
-    let (old, kept): (Vec<_>, Vec<_>) =
-        manifest.segments.drain(..).partition(|segment| segment.window.end_ms() <= before_ms);
+    let before_ms = |resolution| {
+        let times = match resolution {
+            Resolution::Raw => 1,
+            Resolution::FiveMinutes => FIVE_MINUTES_RETENTION,
+            Resolution::OneHour => ONE_HOUR_RETENTION,
+        };
+        let kept_ms = retention.saturating_mul(times).as_millis();
+        now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX))
+    };
+    let (old, kept): (Vec<_>, Vec<_>) = manifest
+        .segments
+        .drain(..)
+        .partition(|segment| segment.window.end_ms() <= before_ms(segment.resolution));
     manifest.segments = kept;
     if old.is_empty() {
         return;
     }
     manifest.retired.extend(old.iter().map(|segment| Retired { id: segment.id, since_ms: now_ms }));
-    let ends = old.iter().map(|segment| segment.window.end_ms()).max();
+    let raw = old.iter().filter(|segment| segment.resolution == Resolution::Raw);
+    let ends = raw.map(|segment| segment.window.end_ms()).max();
     manifest.dropped_before_ms = manifest.dropped_before_ms.max(ends);
 }

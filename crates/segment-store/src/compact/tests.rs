@@ -11,7 +11,7 @@ use telemetry::MetricBatch;
 use super::*;
 use crate::testing::{Faults, Faulty, MemoryBucket, SimClock, float_rows, floats_of, tenant};
 use crate::{
-    GetRange, PutCondition, Quarantined, Retrying, SegmentKey, read_shard_manifest, read_tenant_manifest,
+    GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest, read_tenant_manifest,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -145,10 +145,11 @@ async fn everything_comes_to_rest_with_each_sample_once() {
     assert_eq!(world.stored("b").await, [up(1, 5.0)].into_iter().collect());
     let usage = world.ledger("a").await;
     assert_eq!((usage.samples, usage.active_series, usage.bytes), (4, 3, 64));
-    // Of today two windows were merged to one segment; the late sample has a day of its own.
+    // Of today two windows were merged to one segment; the late sample has a day of its own, which is over, and so has thinned
+    // segments besides.
     let keys = world.keys().await;
     assert_eq!(keys.iter().filter(|key| key.starts_with("fresh/")).collect::<Vec<_>>(), ["fresh/0/manifest"]);
-    assert_eq!(keys.iter().filter(|key| key.starts_with("t/a/")).count(), 3, "{keys:?}");
+    assert_eq!(keys.iter().filter(|key| key.starts_with("t/a/")).count(), 5, "{keys:?}");
     // A second run finds nothing to do.
     assert_eq!(world.rest().await, [Step::Rest]);
     assert_eq!(world.keys().await, keys);
@@ -267,9 +268,31 @@ async fn what_is_too_old_goes_and_stays_in_the_ledger() {
     let parts =
         CompactorParts { retention: Arc::new(KeepTwoDays), ..world.parts(Arc::clone(&world.bucket) as _) };
     Compactor::new(parts).run_until_rest(|_| {}).await.unwrap();
-    assert_eq!(world.stored("a").await.len(), 2);
     assert_eq!(world.ledger("a").await.samples, 3);
-    assert_eq!(world.keys().await.iter().filter(|key| key.starts_with("t/a/")).count(), 3);
+    let left = async || {
+        let manifest = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+        let of = |resolution| manifest.segments.iter().filter(|of| of.resolution == resolution).count();
+        let counts = [Resolution::Raw, Resolution::FiveMinutes, Resolution::OneHour].map(of);
+        let keys = world.keys().await.into_iter().filter(|key| key.starts_with("t/a/"));
+        assert_eq!(keys.count(), counts.iter().sum::<usize>() + 1, "no more than what the manifest names");
+        counts
+    };
+    // The days before today were thinned, and of the first that is what is left.
+    assert_eq!(left().await, [2, 2, 2]);
+    assert_eq!(world.stored("a").await.len(), 3);
+    let after = async |days: u64| {
+        tokio::time::sleep(Duration::from_secs(days * 24 * 3_600)).await;
+        let bucket = Arc::clone(&world.bucket) as _;
+        let parts = CompactorParts { retention: Arc::new(KeepTwoDays), ..world.parts(bucket) };
+        Compactor::new(parts).run_until_rest(|_| {}).await.unwrap();
+    };
+    after(3).await;
+    assert_eq!(left().await, [0, 2, 2]);
+    after(5).await;
+    assert_eq!(left().await, [0, 0, 2]);
+    after(20).await;
+    assert_eq!(left().await, [0, 0, 0]);
+    assert_eq!(world.ledger("a").await.samples, 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,17 +87,32 @@ impl TimeWindow {
     }
 }
 
-/// How far apart samples are.
+/// How far apart samples are; see [`crate::thin`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// As they came.
     #[default]
     Raw,
-    /// Aggregates of five minutes.
+    /// Thinned in stretches of five minutes.
     FiveMinutes,
-    /// Aggregates of an hour.
+    /// Thinned in stretches of an hour.
     OneHour,
+}
+
+impl Resolution {
+    /// Those of thinned segments, the finest first.
+    pub const THINNED: [Self; 2] = [Self::FiveMinutes, Self::OneHour];
+
+    /// How long stretches are, in milliseconds; `None` where nothing is thinned.
+    #[must_use]
+    pub const fn ms(self) -> Option<i64> {
+        match self {
+            Self::Raw => None,
+            Self::FiveMinutes => Some(5 * 60 * 1_000),
+            Self::OneHour => Some(60 * 60 * 1_000),
+        }
+    }
 }
 
 /// A tenant segment.
@@ -124,7 +139,7 @@ pub struct SegmentEntry {
     #[serde(with = "serial::Counts")]
     pub counts: BatchCounts,
     /// Samples that were counted in the ledger when they came here. What several segments hold together is counted once; of
-    /// segments that one merge wrote, the first has the sum for all of them.
+    /// segments that one merge wrote, the first has the sum for all of them. Of a thinned segment: those that it was made from.
     pub distinct: u64,
     /// How far apart samples are.
     #[serde(default)]

@@ -11,12 +11,14 @@
 mod absorb;
 mod fresh;
 mod segments;
+mod thin;
 #[cfg(test)]
 mod tests;
 
 pub use absorb::{AbsorbPlan, plan_absorb};
 pub use fresh::{MergePlan, Unit, UnitName, plan_merge, units};
 pub use segments::{SegmentMergePlan, plan_segments};
+pub use thin::{ThinPlan, plan_thin};
 
 use crate::SegmentKey;
 
