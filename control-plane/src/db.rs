@@ -19,9 +19,11 @@ pub(crate) mod users;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Once;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyPool, Executor};
 
 use crate::limits::{CONNECTION_TIME, MAX_CONNECTIONS};
@@ -86,6 +88,14 @@ pub enum OpenError {
     Migrate(#[source] sqlx::migrate::MigrateError),
 }
 
+const SQLITE: &str = "sqlite://";
+
+/// Whether a text says of itself that it is the URL of a database that can be used here.
+#[must_use]
+pub fn is_database_url(text: &str) -> bool {
+    [SQLITE, "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme))
+}
+
 /// The database.
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
@@ -98,17 +108,18 @@ impl Db {
     pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
         static DRIVERS: Once = Once::new();
         DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let (url, begin) = if let Some(file) = url.strip_prefix("sqlite://") {
+        if !is_database_url(url) {
+            return Err(OpenError::Url);
+        }
+        let (url, begin) = if let Some(file) = url.strip_prefix(SQLITE) {
             let (file, parameters) = file.split_once('?').unwrap_or((file, ""));
             let made = if parameters.contains("mode=") { "" } else { "&mode=rwc" };
             // The lock is taken at the beginning: a transaction that reads first cannot fail for another's write.
-            (format!("sqlite://{file}?{parameters}{made}"), "BEGIN IMMEDIATE")
-        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            (url.to_owned(), "BEGIN")
+            (format!("{SQLITE}{file}?{parameters}{made}"), "BEGIN IMMEDIATE")
         } else {
-            return Err(OpenError::Url);
+            (url.to_owned(), "BEGIN")
         };
-        let is_sqlite = url.starts_with("sqlite:");
+        let is_sqlite = url.starts_with(SQLITE);
         let _alone = if is_sqlite { Some(alone_with(&url).await?) } else { None };
         let options: AnyConnectOptions = url.parse().map_err(OpenError::Connect)?;
         let pool = AnyPoolOptions::new()
@@ -143,13 +154,16 @@ impl Db {
 }
 
 /// Waits for other processes that open the same SQLite file, until what is returned is dropped: while tables are made nobody
-/// else makes them. PostgreSQL has a lock of its own for that.
+/// else makes them (PostgreSQL has a lock of its own for that). Makes the file if it is not there, for its owner only.
 async fn alone_with(url: &str) -> Result<File, OpenError> {
-    let file = url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
-    let path = format!("{file}-opening");
+    let options: SqliteConnectOptions = url.parse().map_err(OpenError::Connect)?;
+    let file = options.get_filename().to_owned();
+    let mut lock = file.clone().into_os_string();
+    lock.push("-opening");
     let locked = tokio::task::spawn_blocking(move || {
-        let lock = File::options().create(true).append(true).open(path)?;
+        let lock = File::options().create(true).append(true).mode(0o600).open(lock)?;
         lock.lock()?;
+        File::options().create(true).append(true).mode(0o600).open(file)?;
         Ok(lock)
     });
     locked.await.map_err(io::Error::other).flatten().map_err(OpenError::File)

@@ -36,7 +36,7 @@ use crate::error::AppError;
 use crate::limits::{MAX_BODY_BYTES, REQUEST_TIME};
 
 /// What every path begins with.
-const BASE: &str = "/api/control/v1";
+pub const BASE: &str = "/api/control/v1";
 
 /// Every route there is, with its description.
 fn routes() -> OpenApiRouter<Arc<App>> {

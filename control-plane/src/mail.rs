@@ -20,6 +20,12 @@ impl Mailer for LogMailer {
     }
 }
 
+/// Whether mails can have this sender, such as `Farwatch <farwatch@example.com>`.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    text.parse::<Mailbox>().is_ok()
+}
+
 /// Hands mails over to a mail server.
 #[derive(Debug)]
 pub struct SmtpMailer {

@@ -85,7 +85,7 @@ impl App {
         Ok(())
     }
 
-    /// Deletes it: its keys are good no more within seconds. Its data go when their retention is over.
+    /// Deletes it: its keys are good no more within seconds. Its data stays until the operator deletes it.
     pub(crate) async fn delete_tenant(&self, actor: &Actor, id: &str) -> Result<(), AppError> {
         let (mut change, tenant) = self.change_tenant(actor, id, Permission::ManageTenants).await?;
         let now_ms = self.now_ms();

@@ -112,7 +112,7 @@ async fn rename(
 
 /// Delete a tenant
 ///
-/// Its keys are refused within seconds. Its data goes when its retention is over.
+/// Its keys are refused within seconds. Its data stays where it is until the operator deletes it.
 #[utoipa::path(delete, path = "/tenants/{tenant}", tag = "tenants", security(("bearer" = [])),
     params(("tenant" = String, Path, description = "The tenant's id")),
     responses((status = 204, description = "It is gone."), Problems))]

@@ -24,6 +24,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "farwatch",
         &[
+            "control-plane",
             "ingest-service",
             "query-service",
             "promql",

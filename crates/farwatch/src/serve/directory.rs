@@ -19,6 +19,7 @@ use tenancy::{
     Scopes, TenantEntry,
 };
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::secret_file;
 use crate::commands::chain;
@@ -34,7 +35,7 @@ const RETENTION_DAYS: u32 = 400;
 /// How often a change of the directory is tried when others change it at the same time.
 const MAX_ATTEMPTS: usize = 5;
 
-const SIGNING_KEY_FILE: &str = "directory.key";
+pub(super) const SIGNING_KEY_FILE: &str = "directory.key";
 const UNSEEN_KEY_FILE: &str = "first-api-key";
 
 /// Why there is no tenant directory to serve with.
@@ -57,8 +58,8 @@ pub enum DirectorySetupError {
     /// The directory that the file for the first key is to be made in is not there.
     #[error("the directory {} (of setting bootstrap-key-file) does not exist; make it first", .0.display())]
     NoPlaceForKeyFile(PathBuf),
-    /// The signing key's file holds something else.
-    #[error("{} does not hold a signing key (32 bytes in hexadecimal digits)", .0.display())]
+    /// The file of a secret holds something else.
+    #[error("{} does not hold a secret (32 bytes in hexadecimal digits)", .0.display())]
     SigningKey(PathBuf),
     /// The bucket does not answer, or refuses.
     #[error("cannot read or write the tenant directory in the bucket")]
@@ -280,26 +281,35 @@ fn unseen_key(path: &Path, access: &Access, now_ms: i64) -> io::Result<Option<Fi
 
 /// The key that signs the directory, made if it is not there.
 fn signing_key(path: &Path, rng: &mut impl CryptoRng) -> Result<DirectorySigner, DirectorySetupError> {
+    let seed = secret_of(path, rng)?;
+    Ok(DirectorySigner::from_seed(&seed))
+}
+
+/// The 256 bits in a file of secrets, which is made if it is not there.
+pub(super) fn secret_of(
+    path: &Path,
+    rng: &mut impl CryptoRng,
+) -> Result<Zeroizing<[u8; 32]>, DirectorySetupError> {
     let file_error = |source| DirectorySetupError::File { path: path.to_owned(), source };
-    match std::fs::read_to_string(path) {
+    match std::fs::read_to_string(path).map(Zeroizing::new) {
         Ok(text) => {
-            let seed =
-                seed_from_hex(text.trim()).ok_or_else(|| DirectorySetupError::SigningKey(path.to_owned()))?;
-            Ok(DirectorySigner::from_seed(&seed))
+            seed_from_hex(text.trim()).ok_or_else(|| DirectorySetupError::SigningKey(path.to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let signer = DirectorySigner::generate(rng);
-            let hex: String = signer.expose_seed().iter().map(|byte| format!("{byte:02x}")).collect();
-            secret_file::write(path, format!("{hex}\n").as_bytes()).map_err(file_error)?;
-            Ok(signer)
+            let mut secret = Zeroizing::new([0; 32]);
+            rng.fill_bytes(secret.as_mut());
+            let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            let text = Zeroizing::new(format!("{hex}\n"));
+            secret_file::write(path, text.as_bytes()).map_err(file_error)?;
+            Ok(secret)
         }
         Err(error) => Err(file_error(error)),
     }
 }
 
-fn seed_from_hex(text: &str) -> Option<[u8; 32]> {
+fn seed_from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let mut seed = [0; 32];
+    let mut seed = Zeroizing::new([0; 32]);
     if pairs.len() != seed.len() || !rest.is_empty() {
         return None;
     }

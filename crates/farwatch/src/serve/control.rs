@@ -1,0 +1,276 @@
+//! The control plane in this process, and how it reaches the rest of the world: its database may come and go, and nothing that
+//! writes or asks notices.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use control_plane::mail::{LogMailer, SmtpError, SmtpMailer};
+use control_plane::ports::{DirectoryPublisher, Mailer, PublishError, Published};
+use control_plane::{ControlPlane, Parts, PasswordCost, RootSecret, Settings};
+use parking_lot::Mutex;
+use rand::{CryptoRng, RngCore as _};
+use segment_store::{Bucket, BucketError, Clock, Etag, GetRange, PutCondition, Seed};
+use tenancy::DirectorySigner;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::directory::{DIRECTORY_KEY, DirectorySetupError, secret_of};
+use crate::config::Config;
+use crate::config::topics::ListenSettings;
+
+/// A database that is away is tried again so often.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(2);
+const DATABASE_FILE: &str = "control-plane.sqlite";
+const ROOT_SECRET_FILE: &str = "control-plane.key";
+
+/// Why a control plane cannot be had with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The database's URL is none.
+    #[error("setting database-url: the URL begins with neither sqlite:// nor postgres://")]
+    DatabaseUrl,
+    /// The mail settings are wrong.
+    #[error("settings smtp-url and mail-from")]
+    Mail(#[from] SmtpError),
+    /// A secret of the data directory cannot be read or made.
+    #[error(transparent)]
+    Secret(#[from] DirectorySetupError),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Randomness(#[from] io::Error),
+}
+
+/// The control plane, once its database could be opened.
+#[derive(Debug)]
+pub struct Control {
+    running: Arc<OnceLock<(ControlPlane, Router)>>,
+    stop: CancellationToken,
+    opening: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What it is started with.
+struct Opener {
+    settings: Settings,
+    root: RootSecret,
+    signer_seed: [u8; 32],
+    clock: Arc<dyn Clock>,
+    publisher: Arc<dyn DirectoryPublisher>,
+    mailer: Arc<dyn Mailer>,
+}
+
+impl Control {
+    /// Opens the database in the background, and again while it cannot be opened.
+    ///
+    /// # Errors
+    /// [`ControlError`] when no waiting would help.
+    pub fn start(
+        config: &Config,
+        bucket: Arc<dyn Bucket>,
+        clock: Arc<dyn Clock>,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, ControlError> {
+        let (control, data_dir) = (&config.control, &config.storage.data_dir);
+        let database_url = match &control.database_url {
+            Some(url) => url.expose().to_owned(),
+            None => sqlite_url(&data_dir.join(DATABASE_FILE)),
+        };
+        if !control_plane::is_database_url(&database_url) {
+            return Err(ControlError::DatabaseUrl);
+        }
+        let public_url = match &control.public_url {
+            Some(url) => url.as_str().to_owned(),
+            None => own_url(&config.listen),
+        };
+        let mailer: Arc<dyn Mailer> = match &control.smtp_url {
+            Some(url) => Arc::new(SmtpMailer::new(url.expose(), control.mail_from.as_str())?),
+            None => Arc::new(LogMailer),
+        };
+        let opener = Opener {
+            settings: Settings {
+                database_url,
+                public_url,
+                default_plan: control.default_plan,
+                password_cost: PasswordCost::default(),
+            },
+            root: RootSecret::new(*secret_of(&data_dir.join(ROOT_SECRET_FILE), rng)?),
+            signer_seed: *secret_of(&data_dir.join(super::directory::SIGNING_KEY_FILE), rng)?,
+            clock,
+            publisher: Arc::new(Place(bucket)),
+            mailer,
+        };
+        let (running, stop) = (Arc::new(OnceLock::new()), CancellationToken::new());
+        let opening = tokio::spawn(opener.open(Arc::clone(&running), stop.clone()));
+        Ok(Self { running, stop, opening: Mutex::new(Some(opening)) })
+    }
+
+    /// Whether its database could be opened.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.running.get().is_some()
+    }
+
+    /// Its routes: 503 until the database could be opened.
+    pub fn router(&self) -> Router {
+        let running = Arc::clone(&self.running);
+        let base = control_plane::BASE_PATH;
+        Router::new()
+            .route(base, any(pass_on))
+            .route(&format!("{base}/"), any(pass_on))
+            .route(&format!("{base}/{{*rest}}"), any(pass_on))
+            .with_state(running)
+    }
+
+    /// Ends it. Takes bounded time.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        let opening = self.opening.lock().take();
+        if let Some(opening) = opening
+            && let Err(error) = opening.await
+        {
+            tracing::error!(%error, "opening the control plane had failed");
+        }
+        if let Some((control_plane, _)) = self.running.get() {
+            control_plane.shut_down().await;
+        }
+    }
+}
+
+impl Opener {
+    async fn open(self, running: Arc<OnceLock<(ControlPlane, Router)>>, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                opened = self.start() => opened,
+            };
+            match opened {
+                Ok(control_plane) => {
+                    let router = control_plane.router();
+                    if running.set((control_plane, router)).is_ok() && failing {
+                        tracing::info!("the control plane's database can be used again");
+                    }
+                    return;
+                }
+                // Once when it begins, not every two seconds.
+                Err(error) if !failing => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the control plane's database cannot be used; writes, queries and known API keys go on, and it is \
+                         tried again"
+                    );
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(REOPEN_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<ControlPlane, StartError> {
+        let mut seed = [0; 32];
+        Seed::from_os().map_err(StartError::Randomness)?.rng().fill_bytes(&mut seed);
+        let parts = Parts {
+            settings: self.settings.clone(),
+            clock: Arc::new(Time(Arc::clone(&self.clock))),
+            publisher: Arc::clone(&self.publisher),
+            mailer: Arc::clone(&self.mailer),
+            signer: DirectorySigner::from_seed(&self.signer_seed),
+            root: self.root.clone(),
+            seed,
+        };
+        Ok(ControlPlane::start(parts).await?)
+    }
+}
+
+/// Why it could not be started this time.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("the operating system gives no randomness")]
+    Randomness(#[source] io::Error),
+    #[error(transparent)]
+    ControlPlane(#[from] control_plane::StartError),
+}
+
+async fn pass_on(State(running): State<Arc<OnceLock<(ControlPlane, Router)>>>, request: Request) -> Response {
+    match running.get() {
+        Some((_, router)) => match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None => {
+            const BODY: &str = r#"{"status":503,"code":"unavailable","detail":"the control plane's database cannot be used; try again later"}"#;
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::CONTENT_TYPE, "application/problem+json")], BODY)
+                .into_response()
+        }
+    }
+}
+
+/// The URL of a database file.
+fn sqlite_url(file: &Path) -> String {
+    // What has a meaning in URLs.
+    let path = file.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}")
+}
+
+/// Where the HTTP port is, as far as the settings say it.
+fn own_url(listen: &ListenSettings) -> String {
+    format!("http://{}", listen.listen.as_str())
+}
+
+/// The control plane's clock is this process's.
+#[derive(Debug)]
+struct Time(Arc<dyn Clock>);
+
+impl control_plane::ports::Clock for Time {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+/// The directory's place in the bucket.
+#[derive(Debug)]
+struct Place(Arc<dyn Bucket>);
+
+#[async_trait]
+impl DirectoryPublisher for Place {
+    async fn current(&self) -> Result<Option<Published>, PublishError> {
+        match self.0.get(DIRECTORY_KEY, GetRange::Full).await {
+            Ok(object) => {
+                let (document, tag) = (object.body.to_vec(), object.etag.as_str().to_owned());
+                Ok(Some(Published { document, tag }))
+            }
+            Err(BucketError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(PublishError(Box::new(error))),
+        }
+    }
+
+    async fn publish(&self, document: Vec<u8>, replaces: Option<&str>) -> Result<bool, PublishError> {
+        let condition = match replaces {
+            Some(tag) => PutCondition::IfMatch(Etag::new(tag)),
+            None => PutCondition::IfAbsent,
+        };
+        match self.0.put(DIRECTORY_KEY, document.into(), condition, None).await {
+            Ok(_) => Ok(true),
+            Err(BucketError::PreconditionFailed { .. } | BucketError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(PublishError(Box::new(error))),
+        }
+    }
+}
