@@ -27,9 +27,10 @@ pub mod plan;
 mod stats;
 mod step;
 mod sweep;
-mod thin;
+mod tenants;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +43,7 @@ use storage_format::Footer;
 use telemetry::TenantId;
 use tokio::sync::Semaphore;
 
-use crate::limits::{LIST_PAGE_KEYS, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE};
+use crate::limits::{MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE};
 use crate::{
     Bucket, Clock, ObjectId, ReadError, Seed, ShardId, ShardManifest, TenantManifest, WorkOn, list_fresh,
 };
@@ -56,6 +57,7 @@ use plan::{Reach, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin, u
 pub use stats::CompactorStats;
 use stats::set;
 pub use step::Step;
+pub use tenants::list_tenants;
 use work::in_order;
 
 /// Footers of merged objects, which never change.
@@ -217,7 +219,7 @@ impl Compactor {
         let listed = list_fresh(&*self.context.bucket, self.context.shard, None).await?;
         let reach = Reach::Everything { up_to: listed.last().map(|object| object.key) };
         self.stuck.clear();
-        self.tenants = self.list_tenants().await?;
+        self.tenants = list_tenants(&*self.context.bucket).await?;
         while let Some(step) = self.compact(reach).await? {
             on_step(&step);
             if step == Step::Overtaken {
@@ -334,7 +336,9 @@ impl Compactor {
                     absorb::is_quarantined(&of.manifest, &TenantManifest::segment_key(tenant, id))
                 };
                 let Some(plan) = plan_segments(&of.manifest, reach, newest_ms, &passed_over) else {
-                    let Some(plan) = plan_thin(&of.manifest, newest_ms, &passed_over) else { return Ok(None) };
+                    let Some(plan) = plan_thin(&of.manifest, newest_ms, &passed_over) else {
+                        return Ok(None);
+                    };
                     // What is thinned holds as much as what is merged: one after the other.
                     let all = (MERGE_SEGMENTS_BYTES / MEMORY_UNIT) as u32;
                     let _memory = memory.acquire_many(all).await.ok();
@@ -378,7 +382,7 @@ impl Compactor {
     /// Looks through everything for what can be deleted.
     async fn sweep(&mut self) -> Result<(), CompactError> {
         sweep::doom(&self.context).await?;
-        let tenants = self.list_tenants().await?;
+        let tenants = list_tenants(&*self.context.bucket).await?;
         let shard = self.context.read_shard().await?;
         for tenant in &shard.manifest.deleted_tenants {
             erase::erase(&self.context, tenant).await?;
@@ -389,24 +393,5 @@ impl Compactor {
         tidied.into_iter().collect::<Result<(), CompactError>>()?;
         self.tenants.extend(tenants);
         Ok(())
-    }
-
-    /// The tenants that have segments of metrics.
-    async fn list_tenants(&self) -> Result<BTreeSet<TenantId>, CompactError> {
-        const PREFIX: &str = "t/";
-        let mut tenants = BTreeSet::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.context.bucket.list(PREFIX, after.as_deref(), LIST_PAGE_KEYS).await;
-            let page = page.map_err(ReadError::from)?;
-            for object in &page.objects {
-                let tenant = object.key.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next());
-                tenants.extend(tenant.and_then(|tenant| TenantId::new(tenant).ok()));
-            }
-            match page.objects.into_iter().next_back() {
-                Some(last) if page.truncated => after = Some(last.key),
-                _ => return Ok(tenants),
-            }
-        }
     }
 }

@@ -11,7 +11,8 @@ use telemetry::MetricBatch;
 use super::*;
 use crate::testing::{Faults, Faulty, MemoryBucket, SimClock, float_rows, floats_of, tenant};
 use crate::{
-    GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest, read_tenant_manifest,
+    GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest,
+    read_tenant_manifest,
 };
 
 const SHARD: ShardId = ShardId(0);

@@ -11,9 +11,9 @@
 mod absorb;
 mod fresh;
 mod segments;
-mod thin;
 #[cfg(test)]
 mod tests;
+mod thin;
 
 pub use absorb::{AbsorbPlan, plan_absorb};
 pub use fresh::{MergePlan, Unit, UnitName, plan_merge, units};
