@@ -95,6 +95,10 @@ impl SelectedSeries for Selected<'_> {
         &self.memory.series[self.found[index]].0
     }
 
+    fn may_have_histograms(&self) -> bool {
+        false
+    }
+
     fn read(&self, index: usize, out: &mut SeriesSamples) -> Result<(), SourceError> {
         out.timestamps_ms.extend_from_slice(&self.memory.timestamps_ms);
         out.values.extend_from_slice(&self.memory.series[self.found[index]].1);

@@ -46,14 +46,22 @@ pub(crate) fn is_reset(current: &Histogram, previous: &Histogram) -> bool {
     )
 }
 
-/// Whether a bucket of `previous` is smaller in `current`, or gone while it had something in it.
+/// Whether a bucket of `previous` is smaller in `current`, or gone while it had something in it. As in Prometheus 3.5, of
+/// those behind the last one of `current` only the first is looked at.
 fn side_shrank(current: &[(i32, f64)], previous: &[(i32, f64)]) -> bool {
     let mut current = current.iter().peekable();
-    previous.iter().any(|(index, count)| {
+    for (index, count) in previous {
         while current.next_if(|(candidate, _)| candidate < index).is_some() {}
         match current.peek() {
-            Some((candidate, now)) if candidate == index => now < count,
-            _ => *count != 0.0,
+            Some((candidate, now)) if candidate == index => {
+                if now < count {
+                    return true;
+                }
+            }
+            Some(_) if *count != 0.0 => return true,
+            Some(_) => {}
+            None => return *count != 0.0,
         }
-    })
+    }
+    false
 }

@@ -54,12 +54,13 @@ fn compare(binary: &OsStr) -> Result<(), Failed> {
     let first = setting("FARWATCH_DIFFERENTIAL_SEED", 1);
     let cases = setting("FARWATCH_DIFFERENTIAL_CASES", 2_000);
     let mut differences = Vec::new();
-    let (mut asked, mut with_samples) = (0, 0);
+    let (mut asked, mut with_samples, mut in_a_row) = (0, 0, 0);
     for seed in first..first + cases {
         asked += 1;
         let case = Case::random(&mut Random::new(seed));
         let (ours, theirs) = answers(&store, &server, &case.query, case.window)?;
         with_samples += usize::from(theirs.has_samples());
+        in_a_row += 1;
         if ours.agrees_with(&theirs, case.order).is_err() {
             server = start()?;
             let (ours, theirs) = answers(&store, &server, &case.query, case.window)?;
@@ -68,6 +69,7 @@ fn compare(binary: &OsStr) -> Result<(), Failed> {
                 contradictions += 1;
                 continue;
             };
+            in_a_row = 0;
             differences.push(report(&store, &server, seed, &case, &difference)?);
             if differences.len() >= 10 {
                 break;
@@ -76,7 +78,7 @@ fn compare(binary: &OsStr) -> Result<(), Failed> {
     }
     println!(
         "{asked} queries from seed {first}, {with_samples} of them with samples in the result; \
-         about {contradictions} two servers differ"
+         about {contradictions} two servers differ; the last {in_a_row} in a row without a difference"
     );
     if differences.is_empty() { Ok(()) } else { Err(differences.join("\n\n").into()) }
 }

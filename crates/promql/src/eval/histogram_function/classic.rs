@@ -38,11 +38,20 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, bool) {
         return (f64::NAN, false);
     }
     let observations = buckets[last].count;
-    if observations == 0.0 || observations.is_nan() {
+    if observations == 0.0 {
         return (f64::NAN, false);
     }
     let mut rank = q * observations;
-    let found = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    // The first that reaches the rank; with NaN among the counts the one that Go's search comes to.
+    let (mut found, mut end) = (0, last);
+    while found < end {
+        let middle = (found + end) / 2;
+        if buckets[middle].count >= rank {
+            end = middle;
+        } else {
+            found = middle + 1;
+        }
+    }
     if found == last {
         return (buckets[last - 1].upper_bound, forced);
     }
@@ -66,7 +75,7 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &mut Vec<Bucket>) -> f64
     }
     coalesce(buckets);
     let observations = buckets[buckets.len() - 1].count;
-    if observations == 0.0 || observations.is_nan() || lower.is_nan() || upper.is_nan() {
+    if observations == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
     }
     if lower >= upper {
