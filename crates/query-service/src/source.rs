@@ -1,16 +1,17 @@
 //! What a query reads from: the tail as of one moment, and the partitions that are not in it, fetched beforehand.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use promql::{LimitExceeded, Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
 use segment_store::{Bucket, FreshObject, ReadError, SegmentKey, read_fresh_footer, read_fresh_partition};
 use storage_format::Signal;
-use telemetry::{Labels, MetricBatch, TenantId};
+use telemetry::{Labels, MetricBatch, Series, TenantId};
 
 use crate::error::QueryError;
 use crate::limits::READS_AT_ONCE;
-use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps};
+use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps, for_each_series};
 
 /// Which of a tenant's data a query needs.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,17 @@ impl TenantSource {
         Selected::new(&self.view, &self.cold, matchers, having, time_range_ms)
     }
 
+    /// Calls `each` with every series that all matchers hold for and that has samples in the time range (ms, both inclusive);
+    /// several times, in no order, until it breaks off.
+    pub(crate) fn for_each_series(
+        &self,
+        matchers: &[Matcher],
+        time_range_ms: (i64, i64),
+        each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for_each_series(&self.view, &self.cold, matchers, time_range_ms, each)
+    }
+
     /// Calls `each` with every label name of series with samples in the time range (ms, both inclusive); several times, in
     /// no order.
     pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
@@ -99,7 +111,8 @@ impl TenantSource {
 impl SeriesSource for TenantSource {
     fn select(&self, selection: &Selection) -> Result<Box<dyn SelectedSeries + '_>, SourceError> {
         let time_range_ms = (selection.start_ms, selection.end_ms);
-        Ok(Box::new(self.select(&selection.matchers, Having::Samples, time_range_ms)))
+        let having = if selection.wants_latest_only() { Having::Latest } else { Having::Samples };
+        Ok(Box::new(self.select(&selection.matchers, having, time_range_ms)))
     }
 }
 

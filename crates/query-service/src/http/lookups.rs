@@ -1,10 +1,11 @@
 //! `series`, `labels`, `label/{name}/values`, `metadata`, `query_exemplars`: what there is.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use promql::{Matcher, Window};
-use telemetry::Metadata;
+use telemetry::{Labels, Metadata, Series, order_by_labels};
 use tenancy::Tenant;
 
 use super::params::{MAX_TIME_MS, MIN_TIME_MS, Params, invalid, unescape_label_name};
@@ -81,11 +82,14 @@ pub(super) async fn labels(
         if lookup.selectors.is_empty() {
             source.for_each_label_name(lookup.time_range_ms, |name| insert(&mut names, name));
         } else {
-            for_each_series(source, lookup, deadline, |labels| {
-                for (name, _) in labels {
-                    insert(&mut names, name);
+            let mut before: Option<Arc<Series>> = None;
+            for_each_series(source, lookup, deadline, |series| {
+                // Neighbours mostly have the same names.
+                if !before.as_ref().is_some_and(|before| have_equal_names(before.labels(), series.labels())) {
+                    series.labels().iter().for_each(|(name, _)| insert(&mut names, name));
+                    before = Some(Arc::clone(series));
                 }
-                Ok(())
+                ControlFlow::Continue(())
             })?;
         }
         Ok(names)
@@ -110,16 +114,20 @@ pub(super) async fn label_values(
         if lookup.selectors.is_empty() {
             source.for_each_label_value(&name, lookup.time_range_ms, |value| insert(&mut values, value));
         } else {
-            for_each_series(source, lookup, deadline, |labels| {
-                if let Some(value) = labels.get(&name) {
+            for_each_series(source, lookup, deadline, |series| {
+                if let Some(value) = series.labels().get(&name) {
                     insert(&mut values, value);
                 }
-                Ok(())
+                ControlFlow::Continue(())
             })?;
         }
         Ok(values)
     })
     .await
+}
+
+fn have_equal_names(a: &Labels, b: &Labels) -> bool {
+    a.iter().map(|(name, _)| name).eq(b.iter().map(|(name, _)| name))
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {
@@ -131,23 +139,63 @@ fn insert(texts: &mut BTreeSet<String>, text: &str) {
 /// Series between two looks at the clock.
 const SERIES_A_LOOK: usize = 1024;
 
-/// Calls `each` with the labels of every series that a selector finds; once for each selector that does.
+/// Calls `each` with every series that a selector finds, several times, in no order, until it breaks off.
 fn for_each_series(
     source: &TenantSource,
     lookup: &Lookup,
     deadline: &Deadline,
-    mut each: impl FnMut(&telemetry::Labels) -> Result<(), QueryError>,
+    mut each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
     for selector in &lookup.selectors {
-        let selected = source.select(selector, Having::Samples, lookup.time_range_ms);
-        for index in 0..selected.len() {
-            if index % SERIES_A_LOOK == 0 && deadline.is_over() {
-                return Err(deadline.error("looking up labels"));
-            }
-            each(selected.labels(index))?;
+        let (mut looked_at, mut is_late) = (0, false);
+        let flow = source.for_each_series(selector, lookup.time_range_ms, |series| {
+            looked_at += 1;
+            is_late = looked_at % SERIES_A_LOOK == 0 && deadline.is_over();
+            if is_late { ControlFlow::Break(()) } else { each(series) }
+        });
+        if is_late {
+            return Err(deadline.error("looking up labels"));
+        }
+        if flow.is_break() {
+            break;
         }
     }
     Ok(())
+}
+
+/// Series, each once, and no more of them than a limit needs.
+struct Distinct {
+    found: Vec<Arc<Series>>,
+    limit: usize,
+    /// With so many, doubles are taken out.
+    settled_at: usize,
+}
+
+impl Distinct {
+    fn new(limit: usize) -> Self {
+        Self { found: Vec::new(), limit, settled_at: limit.saturating_add(1) }
+    }
+
+    /// Breaks off once there are more than the limit.
+    fn add(&mut self, series: &Arc<Series>) -> ControlFlow<()> {
+        self.found.push(Arc::clone(series));
+        if self.found.len() >= self.settled_at {
+            self.settle();
+            if self.found.len() > self.limit {
+                return ControlFlow::Break(());
+            }
+            // Often enough to end soon, and seldom enough to cost little.
+            self.settled_at = self.settled_at.max(2 * self.found.len());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Puts them in order of their labels, each once.
+    fn settle(&mut self) {
+        let order = order_by_labels(&self.found, |series| series);
+        self.found = order.into_iter().map(|place| Arc::clone(&self.found[place as usize])).collect();
+        self.found.dedup();
+    }
 }
 
 /// `GET|POST /api/v1/series`: `match[]` (at least one), `start`, `end`, `limit`.
@@ -165,20 +213,16 @@ pub(super) async fn series(
     let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
-            let mut found = BTreeSet::new();
-            for_each_series(&source, &lookup, deadline, |labels| {
-                // One more than the limit tells that there are more.
-                if found.len() <= lookup.limit {
-                    found.insert(labels.clone());
-                }
-                Ok(())
-            })?;
+            let mut distinct = Distinct::new(lookup.limit);
+            for_each_series(&source, &lookup, deadline, |series| distinct.add(series))?;
+            distinct.settle();
             let mut warnings = source.warnings;
-            if found.len() > lookup.limit {
+            if distinct.found.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
             sink.success(deadline, &warnings, &[], |writer| {
-                writer.list(found.iter().take(lookup.limit), |json, labels| json.labels(labels))
+                let shown = distinct.found.iter().take(lookup.limit);
+                writer.list(shown, |json, series| json.labels(series.labels()))
             })
         })
         .await

@@ -182,6 +182,32 @@ impl Head {
         merge_newer(out, &beside);
     }
 
+    /// As [`Self::read`], but samples before the latest may be missing.
+    pub(super) fn read_latest(&self, start_ms: i64, end_ms: i64, out: &mut SeriesSamples) {
+        if self.has_beside {
+            return self.read(start_ms, end_ms, out);
+        }
+        let mut latest = None;
+        if !self.open.is_empty() && self.open.first_ms() <= end_ms {
+            if self.open.last_ms() <= end_ms {
+                latest = Some((self.open.last_ms(), f64::from_bits(self.open.last_bits())));
+            } else {
+                self.open
+                    .for_each(|at, value| latest = if at <= end_ms { Some((at, value)) } else { latest });
+            }
+        } else {
+            let sealed = self.sealed();
+            let until = sealed.partition_point(|chunk| chunk.first_ms() <= end_ms);
+            if let Some(chunk) = until.checked_sub(1).map(|place| &sealed[place]) {
+                chunk.for_each(|at, value| latest = if at <= end_ms { Some((at, value)) } else { latest });
+            }
+        }
+        if let Some((timestamp_ms, value)) = latest.filter(|(at, _)| *at >= start_ms) {
+            out.timestamps_ms.push(timestamp_ms);
+            out.values.push(value);
+        }
+    }
+
     /// The exemplars from `start_ms` to `end_ms`, ascending by time.
     pub(super) fn exemplars(&self, start_ms: i64, end_ms: i64) -> impl Iterator<Item = &Exemplar> {
         let all = self.rest.as_deref().map(|rest| rest.exemplars.iter());

@@ -60,27 +60,28 @@ fn names_its_values(matcher: &Matcher) -> bool {
 fn ids_of_named(index: &RwLock<Index>, matcher: &Matcher, below: u32) -> Vec<u32> {
     let texts = matcher.as_literals().unwrap_or_default();
     let index = index.read();
-    union(texts.iter().map(|text| up_to(index.postings(matcher.name(), text), below)))
+    let mut union = Union::new(below);
+    texts.iter().for_each(|text| union.add(up_to(index.postings(matcher.name(), text), below)));
+    union.into_ids()
 }
 
 /// The ids of the series whose value of label `name` is one to keep.
 fn ids_of_values(index: &RwLock<Index>, name: &str, below: u32, keep: impl Fn(&str) -> bool) -> Vec<u32> {
-    let mut ids = Vec::new();
+    let mut union = Union::new(below);
     let mut from = 0;
     loop {
         let index = index.read();
         let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
         let hold = &values[..values.len().min(VALUES_A_HOLD)];
         for value in hold.iter().filter(|value| keep(&value.text)) {
-            ids.extend_from_slice(up_to(value.ids.as_slice(), below));
+            union.add(up_to(value.ids.as_slice(), below));
         }
         if hold.len() == values.len() {
             break;
         }
         from += hold.len();
     }
-    ids.sort_unstable();
-    ids
+    union.into_ids()
 }
 
 fn up_to(ids: &[u32], below: u32) -> &[u32] {
@@ -90,18 +91,62 @@ fn up_to(ids: &[u32], below: u32) -> &[u32] {
     }
 }
 
-/// Of lists that have nothing in common.
-fn union<'a>(lists: impl Iterator<Item = &'a [u32]>) -> Vec<u32> {
-    let mut ids = Vec::new();
-    let mut filled = 0;
-    for list in lists.filter(|list| !list.is_empty()) {
-        ids.extend_from_slice(list);
-        filled += 1;
+/// Puts ascending lists together that have nothing in common.
+struct Union {
+    ids: Vec<u32>,
+    /// Lists in `ids` that are not empty.
+    lists: usize,
+    /// One bit for each possible id, in place of `ids` once these are many: no sorting then.
+    bits: Vec<u64>,
+    below: u32,
+}
+
+impl Union {
+    /// Of ids below `below`.
+    fn new(below: u32) -> Self {
+        Self { ids: Vec::new(), lists: 0, bits: Vec::new(), below }
     }
-    if filled > 1 {
-        ids.sort_unstable();
+
+    fn add(&mut self, list: &[u32]) {
+        if list.is_empty() {
+            return;
+        }
+        if self.bits.is_empty() {
+            self.ids.extend_from_slice(list);
+            self.lists += 1;
+            // From here on going through all bits costs less than sorting.
+            if self.lists > 1 && self.ids.len() > self.below as usize / 64 {
+                self.bits.resize(self.below as usize / 64 + 1, 0);
+                set(&mut self.bits, &std::mem::take(&mut self.ids));
+            }
+        } else {
+            set(&mut self.bits, list);
+        }
     }
-    ids
+
+    fn into_ids(mut self) -> Vec<u32> {
+        if self.bits.is_empty() {
+            if self.lists > 1 {
+                self.ids.sort_unstable();
+            }
+            return self.ids;
+        }
+        let count: u32 = self.bits.iter().map(|word| word.count_ones()).sum();
+        self.ids.reserve_exact(count as usize);
+        for (place, mut word) in (0_u32..).zip(self.bits) {
+            while word != 0 {
+                self.ids.push(place * 64 + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        self.ids
+    }
+}
+
+fn set(bits: &mut [u64], ids: &[u32]) {
+    for id in ids {
+        bits[*id as usize / 64] |= 1 << (id % 64);
+    }
 }
 
 fn filter(cells: &Cells, mut ids: Vec<u32>, matcher: &Matcher) -> Vec<u32> {

@@ -1,5 +1,6 @@
 //! The series that a selection finds in all the places where a tenant's data is, each once.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use promql::{Matcher, SelectedSeries, SeriesSamples, SourceError};
@@ -20,6 +21,8 @@ pub(crate) struct Selected {
     /// Cold batches, then provisional ones.
     batches: Vec<Arc<MetricBatch>>,
     time_range_ms: (i64, i64),
+    /// Whether samples before the latest may be left out.
+    latest_only: bool,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,8 @@ struct SeriesParts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Having {
     Samples,
+    /// Samples, of which the latest is all that is read.
+    Latest,
     Exemplars,
 }
 
@@ -53,7 +58,7 @@ impl Selected {
         having: Having,
         time_range_ms: (i64, i64),
     ) -> Self {
-        let selected = Self { time_range_ms, ..Self::default() };
+        let selected = Self { time_range_ms, latest_only: having == Having::Latest, ..Self::default() };
         let mut finder = Finder { found: Vec::new(), selected, matchers, having };
         // From the oldest to the newest: the order of a series' parts is the order in which they win.
         for batch in cold {
@@ -108,7 +113,13 @@ impl Selected {
         let (start_ms, end_ms) = self.time_range_ms;
         match part {
             Part::Cell { cells, id } => {
-                self.cells[cells as usize].read(id, |head| head.read(start_ms, end_ms, out));
+                self.cells[cells as usize].read(id, |head| {
+                    if self.latest_only {
+                        head.read_latest(start_ms, end_ms, out);
+                    } else {
+                        head.read(start_ms, end_ms, out);
+                    }
+                });
             }
             Part::Batch { batch, index } => {
                 read_batch(&self.batches[batch as usize], index as usize, self.time_range_ms, out);
@@ -154,6 +165,48 @@ impl SelectedSeries for Selected {
     }
 }
 
+/// Calls `each` with every series that all `matchers` hold for and that has samples in the time range (ms, both inclusive),
+/// several times, in no order, until it breaks off.
+pub(crate) fn for_each_series(
+    view: &TenantView,
+    cold: &[Arc<MetricBatch>],
+    matchers: &[Matcher],
+    (start_ms, end_ms): (i64, i64),
+    mut each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for batch in cold {
+        for (index, series) in batch.series.iter().enumerate() {
+            if all_hold(matchers, series) && batch_overlaps(batch, index, start_ms, end_ms) {
+                each(series)?;
+            }
+        }
+    }
+    for generation in &view.generations {
+        let (ids, cells) = generation.select(matchers);
+        let mut provisional: Vec<u32> = Vec::new();
+        for batch in &generation.provisional {
+            batch.for_each_of(&ids, |id, index| {
+                if batch_overlaps(&batch.batch, index, start_ms, end_ms) {
+                    provisional.push(id);
+                }
+            });
+        }
+        let folded =
+            ids.iter().filter(|id| cells.read(**id, |head| head.overlaps(start_ms, end_ms)) == Some(true));
+        for id in folded.chain(&provisional) {
+            if let Some(series) = cells.series(*id) {
+                each(series)?;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn all_hold(matchers: &[Matcher], series: &Series) -> bool {
+    let labels = series.labels();
+    matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+}
+
 struct Finder<'a> {
     found: Vec<(Arc<Series>, Part)>,
     selected: Selected,
@@ -164,8 +217,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn look_in_cold(&mut self, batch: &Arc<MetricBatch>) {
         for (index, series) in batch.series.iter().enumerate() {
-            let labels = series.labels();
-            if self.matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or(""))) {
+            if all_hold(self.matchers, series) {
                 self.add_from_batch(Arc::clone(series), batch, index);
             }
         }
@@ -174,7 +226,7 @@ impl Finder<'_> {
     fn add_from_batch(&mut self, series: Arc<Series>, batch: &Arc<MetricBatch>, index: usize) {
         let (start_ms, end_ms) = self.selected.time_range_ms;
         let is_wanted = match self.having {
-            Having::Samples => batch_overlaps(batch, index, start_ms, end_ms),
+            Having::Samples | Having::Latest => batch_overlaps(batch, index, start_ms, end_ms),
             Having::Exemplars => !exemplars_of(batch, index).is_empty(),
         };
         if !is_wanted {
@@ -193,7 +245,7 @@ impl Finder<'_> {
         let place = self.selected.cells.len() as u32;
         for &id in ids {
             let is_wanted = cells.read(id, |head| match self.having {
-                Having::Samples => head.overlaps(start_ms, end_ms),
+                Having::Samples | Having::Latest => head.overlaps(start_ms, end_ms),
                 Having::Exemplars => head.exemplars(start_ms, end_ms).next().is_some(),
             });
             if let Some(series) = cells.series(id).filter(|_| is_wanted == Some(true)) {

@@ -105,6 +105,31 @@ fn read(
     answer
 }
 
+/// The last sample of each series, as it is read where nothing else is wanted.
+fn read_latest(
+    tail: &Tail,
+    bucket: &Bucket,
+    tenant: &TenantId,
+    with_provisional: bool,
+    range: (i64, i64),
+) -> Answer {
+    let view = tail.view(tenant, with_provisional, range.0, range.1);
+    let cold = cold_batches(bucket, tenant, &view);
+    let selected = Selected::new(&view, &cold, &[], Having::Latest, range);
+    let mut answer = Answer::new();
+    for index in 0..selected.len() {
+        let mut samples = SeriesSamples::default();
+        selected.read(index, &mut samples);
+        let mut read = Answer::new();
+        insert(&mut read, selected.labels(index), &samples);
+        for (labels, samples) in read {
+            let last = samples.into_iter().next_back();
+            answer.extend(last.map(|last| (labels, BTreeMap::from([last]))));
+        }
+    }
+    answer
+}
+
 fn label_values(tail: &Tail, tenant: &TenantId, with_provisional: bool) -> BTreeSet<(String, String)> {
     let view = tail.view(tenant, with_provisional, EVER.0, EVER.1);
     let mut pairs = BTreeSet::new();
@@ -239,6 +264,18 @@ proptest! {
                     let answer = read(&tail, &bucket, &tenant(number), with_provisional, &[], EVER);
                     let expected = model.answer(number, with_provisional);
                     prop_assert_eq!(&answer, &expected, "tenant {} provisional {}", number, with_provisional);
+                    for range in [EVER, (0, 25)] {
+                        let latest = read_latest(&tail, &bucket, &tenant(number), with_provisional, range);
+                        let within = |samples: &BTreeMap<i64, Value>| {
+                            let last = samples.range(range.0..=range.1).next_back();
+                            last.map(|(at, value)| BTreeMap::from([(*at, *value)]))
+                        };
+                        let expected: Answer = expected
+                            .iter()
+                            .filter_map(|(labels, samples)| Some((labels.clone(), within(samples)?)))
+                            .collect();
+                        prop_assert_eq!(latest, expected, "the latest up to {}", range.1);
+                    }
                     if tail.stats().cold_partitions == 0 {
                         let pairs = expected
                             .keys()
