@@ -112,6 +112,9 @@ impl LabelSubset<'_> {
     }
 
     pub(crate) fn pairs<'s>(&'s self, id: &'s SeriesId) -> impl Iterator<Item = (&'s str, &'s str)> {
-        id.pairs().filter(|(name, _)| self.contains(name))
+        // Names ascend: behind the last that takes part none does.
+        let last = self.names.last().filter(|_| self.only);
+        let is_before_end = move |(name, _): &(&str, &str)| last.is_none_or(|last| *name <= last.as_str());
+        id.pairs().take_while(is_before_end).filter(|(name, _)| self.contains(name))
     }
 }

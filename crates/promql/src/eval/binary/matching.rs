@@ -331,7 +331,9 @@ impl Results<'_, '_> {
     fn duplicate(&self, found: usize, known: usize) -> EvalError {
         let matching = &self.operation.matching;
         let side = if self.operation.swapped() { "left" } else { "right" };
-        let subset = LabelSubset { names: &matching.labels, only: matching.on };
+        let mut names = matching.labels.clone();
+        names.sort_unstable();
+        let subset = LabelSubset { names: &names, only: matching.on };
         let ids = self.one.series();
         let group = labels_of(subset.pairs(&ids[found]));
         EvalError::Execution(format!(
