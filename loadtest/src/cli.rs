@@ -263,7 +263,7 @@ pub struct Queries {
     /// How long to wait at most for each server to come to rest after the load.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
-    /// Time for each question to each server; it is asked some times also when that takes longer.
+    /// Time for each question to each server; it is measured three times also when that takes longer.
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub budget: Duration,
     /// Only questions whose name contains this.

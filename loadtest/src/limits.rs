@@ -44,11 +44,9 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// machine.
 pub const QUERY_TURNS: u32 = 3;
 
-/// Requests at the beginning of a turn that are not measured: caches of the processor are warm then, as they are asked to be.
+/// Requests at the beginning of a turn that are not measured, so that caches are warm: at most so many, and none that
+/// begins after the turn's time.
 pub const QUERIES_WARM_UP: usize = 2;
-
-/// Least measured requests of a turn, however long they take.
-pub const QUERY_RUNS_MIN: usize = 3;
 
 /// Most measured requests of a turn.
 pub const QUERY_RUNS_MAX: usize = 200;

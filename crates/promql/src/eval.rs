@@ -35,6 +35,7 @@ mod selector;
 mod series;
 mod set;
 mod sort;
+mod step_counts;
 
 use column::Point;
 use context::Evaluation;

@@ -16,6 +16,9 @@ pub struct QueryOutput {
     pub infos: Vec<Annotation>,
     /// What the query cost.
     pub stats: QueryStats,
+    /// Each step (ms) and how many samples it looks at, those in windows again and again; a histogram counts as one. Empty
+    /// unless [`crate::EvalOptions::count_per_step`] asks for it. The sum is Prometheus's `totalQueryableSamples`.
+    pub samples_per_step: Vec<(i64, u64)>,
 }
 
 /// A query's result, by the type of its expression and the kind of its window.

@@ -43,6 +43,8 @@ pub struct EvalOptions<'a> {
     pub experimental: bool,
     /// Whether `__name__` is removed at the end only. Default: no, as in Prometheus 3.5.
     pub delayed_name_removal: bool,
+    /// Whether to count the samples of each step, for [`crate::QueryOutput::samples_per_step`]. Default: no.
+    pub count_per_step: bool,
     /// At most so many threads work on the query, the caller's included. Default: 1.
     pub threads: NonZeroUsize,
     /// Asked now and then, from any of the threads; once it says yes, evaluation ends with [`crate::EvalError::Cancelled`].
@@ -57,6 +59,7 @@ impl Default for EvalOptions<'_> {
             limits: Limits::default(),
             experimental: false,
             delayed_name_removal: false,
+            count_per_step: false,
             threads: NonZeroUsize::MIN,
             cancelled: &|| false,
         }
@@ -71,6 +74,7 @@ impl std::fmt::Debug for EvalOptions<'_> {
             .field("limits", &self.limits)
             .field("experimental", &self.experimental)
             .field("delayed_name_removal", &self.delayed_name_removal)
+            .field("count_per_step", &self.count_per_step)
             .field("threads", &self.threads)
             .finish_non_exhaustive()
     }

@@ -86,14 +86,6 @@ impl Selection {
     }
 }
 
-impl Selection {
-    /// Whether evaluation looks at nothing but the latest sample of each series: earlier ones may then be left out.
-    #[must_use]
-    pub fn wants_latest_only(&self) -> bool {
-        self.step_ms == 0 && self.range_ms == 0
-    }
-}
-
 /// A store of series, as of one moment.
 pub trait SeriesSource: Sync {
     /// The series that `selection` asks for, in ascending label order, each label set once.

@@ -78,6 +78,8 @@ pub struct Query {
     pub window: Window,
     /// Instead of [`QuerySettings::lookback_ms`].
     pub lookback_ms: Option<i64>,
+    /// Whether to count the samples of each step.
+    pub count_per_step: bool,
     /// How to run it.
     pub options: RequestOptions,
 }
@@ -111,7 +113,9 @@ pub struct Answer {
 /// What a request cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Time until evaluation could begin: a free place, the tail's catching up, the bucket.
+    /// Time until there was a free place, and the tail had caught up.
+    pub queue: Duration,
+    /// Time from then until evaluation could begin: the bucket.
     pub preparation: Duration,
     /// Time of evaluation.
     pub evaluation: Duration,
@@ -234,7 +238,7 @@ impl QueryEngine {
         query: Query,
         finish: impl FnOnce(Answer, &Deadline) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        let Query { expr, window, lookback_ms, options } = query;
+        let Query { expr, window, lookback_ms, count_per_step, options } = query;
         let settings = self.parts.settings;
         let lookback_ms = lookback_ms.unwrap_or(settings.lookback_ms);
         let plan = promql::plan(&expr, window, &eval_options(&settings, lookback_ms, &|| false))
@@ -243,7 +247,7 @@ impl QueryEngine {
         let counters = Arc::clone(&self.counters);
         self.run(tenant, scope, options, move |source, deadline, cost| {
             let cancelled = || deadline.is_over();
-            let eval = eval_options(&settings, lookback_ms, &cancelled);
+            let eval = EvalOptions { count_per_step, ..eval_options(&settings, lookback_ms, &cancelled) };
             let started = deadline.elapsed();
             let output = promql::evaluate(&plan, &source, &eval).map_err(|error| match error.into() {
                 QueryError::Canceled => deadline.error("expression evaluation"),
@@ -307,6 +311,7 @@ impl QueryEngine {
         let place = tokio::time::timeout(deadline.left(), waiting)
             .await
             .map_err(|_| deadline.error("waiting for other queries to end"))?;
+        let queue = deadline.elapsed();
         let settings = &self.parts.settings;
         let limits = FetchLimits {
             bytes: tenant.limits.query_bytes.unwrap_or(u64::MAX),
@@ -318,7 +323,8 @@ impl QueryEngine {
             .map_err(|_| deadline.error("reading stored data"))??;
         self.counters.cold_bytes.fetch_add(source.cold_bytes, Ordering::Relaxed);
         let cost = Cost {
-            preparation: deadline.elapsed(),
+            queue,
+            preparation: deadline.elapsed().saturating_sub(queue),
             cold_bytes: source.cold_bytes,
             cold_partitions: source.cold.len() as u64,
             ..Cost::default()

@@ -7,6 +7,7 @@ use super::column::Column;
 use super::memory::Memory;
 use super::notes::{Note, Notes};
 use super::operator::SharedNodes;
+use super::step_counts::StepCounts;
 use crate::output::{QueryOutput, QueryStats, Value};
 use crate::{
     EvalError, EvalOptions, LimitExceeded, Limits, Plan, Selection, SeriesSamples, SeriesSource, stack,
@@ -39,6 +40,7 @@ pub(crate) struct Evaluation<'e> {
     cancelled: &'e (dyn Fn() -> bool + Sync),
     series: AtomicU64,
     samples: AtomicU64,
+    step_counts: Option<StepCounts>,
 }
 
 impl<'e> Evaluation<'e> {
@@ -56,6 +58,7 @@ impl<'e> Evaluation<'e> {
             cancelled: options.cancelled,
             series: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            step_counts: options.count_per_step.then(|| StepCounts::new(plan.root.grid)),
         }
     }
 
@@ -100,7 +103,8 @@ impl<'e> Evaluation<'e> {
         };
         drop(self.shared);
         let (warnings, infos) = self.notes.into_annotations(&plan.text);
-        QueryOutput { value, warnings, infos, stats }
+        let samples_per_step = self.step_counts.map(StepCounts::into_steps).unwrap_or_default();
+        QueryOutput { value, warnings, infos, stats, samples_per_step }
     }
 
     /// Calls `run` for each number below `count` and returns what it returns, in that order. `cost` is roughly the
@@ -200,6 +204,7 @@ pub(crate) struct Worker<'w> {
 pub(crate) trait Counters {
     fn count_samples(&self, count: usize) -> Result<(), LimitExceeded>;
     fn check_cancelled(&self) -> Result<(), EvalError>;
+    fn step_counts(&self) -> Option<&StepCounts>;
     fn note(&self, note: Note<'_>, position: u32);
 }
 
@@ -210,6 +215,10 @@ impl Counters for Evaluation<'_> {
 
     fn check_cancelled(&self) -> Result<(), EvalError> {
         Evaluation::check_cancelled(self)
+    }
+
+    fn step_counts(&self) -> Option<&StepCounts> {
+        self.step_counts.as_ref()
     }
 
     fn note(&self, note: Note<'_>, position: u32) {

@@ -280,6 +280,9 @@ impl VectorOperator for RangeVector<'_> {
                 worker,
             };
             call.evaluate(scratch)?;
+            if let Some(counts) = call.worker.evaluation.step_counts() {
+                counts.add(self.grid, call.windows().map(|window| (window.step, window.len())));
+            }
         }
         worker.give_samples(samples);
         Ok(scratch)
@@ -333,6 +336,9 @@ impl<'e> Evaluation<'e> {
             let window = windows.next_window();
             let mut series = MatrixSeries::default();
             if let Some(window) = window {
+                if let Some(counts) = worker.evaluation.step_counts() {
+                    counts.add(grid, [(window.step, window.len())]);
+                }
                 let floats = window.floats.clone();
                 series.floats = samples.timestamps_ms[floats.clone()]
                     .iter()

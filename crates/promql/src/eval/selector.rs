@@ -67,6 +67,10 @@ impl VectorOperator for InstantSelector<'_> {
         let mut samples = worker.take_samples();
         self.selected.read(index, worker, &mut samples)?;
         self.fill(&samples, scratch);
+        if let Some(counts) = worker.evaluation.step_counts() {
+            let present = (0..self.grid.count).filter(|step| scratch.is_present(*step));
+            counts.add(self.grid, present.map(|step| (step, 1)));
+        }
         worker.give_samples(samples);
         Ok(scratch)
     }

@@ -3,7 +3,7 @@
 use promql::Window;
 
 use super::params::{Params, invalid};
-use super::response::{self, Sink, Wanted};
+use super::response::{self, Sink, Stats, Wanted};
 use crate::engine::{Deadline, Query, QueryEngine, RequestOptions};
 use crate::error::QueryError;
 use crate::limits::{MAX_PARSED_QUERY_BYTES, MAX_POINTS};
@@ -58,9 +58,15 @@ async fn run(
     window: Window,
     sink: Sink,
 ) -> Result<(), QueryError> {
-    let wanted = Wanted { stats: params.get("stats").is_some(), limit: params.count("limit")? };
+    let stats = match params.get("stats") {
+        None => Stats::None,
+        Some("all") => Stats::All,
+        Some(_) => Stats::Some,
+    };
+    let wanted = Wanted { stats, limit: params.count("limit")? };
     let query = Query {
         options: common(params)?,
+        count_per_step: stats != Stats::None,
         lookback_ms: params.duration_ms("lookback_delta")?.filter(|lookback_ms| *lookback_ms > 0),
         expr: promql::parse(params.get("query").unwrap_or_default())?,
         window,

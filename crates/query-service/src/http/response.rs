@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -220,10 +221,20 @@ pub(super) fn error(error: &QueryError) -> Response {
     response
 }
 
+/// How much of a query's cost is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stats {
+    #[default]
+    None,
+    /// All but the samples of each step.
+    Some,
+    All,
+}
+
 /// What a request wants beside the result.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
-    pub(super) stats: bool,
+    pub(super) stats: Stats,
     /// At most so many series.
     pub(super) limit: Option<usize>,
 }
@@ -246,8 +257,9 @@ pub(super) fn answer(
     let infos: Vec<String> = output.infos.iter().map(ToString::to_string).collect();
     sink.success(deadline, &warnings, &infos, |writer| {
         write_value(writer, output.value)?;
-        if wanted.stats {
-            write_stats(&mut writer.json, &output.stats, cost);
+        if wanted.stats != Stats::None {
+            let per_step = &output.samples_per_step;
+            write_stats(writer, &output.stats, per_step, wanted.stats == Stats::All, cost)?;
         }
         writer.json.raw("}");
         Ok(())
@@ -379,24 +391,68 @@ fn write_histogram_point(json: &mut Json, timestamp_ms: i64, histogram: &Histogr
     json.raw("}]");
 }
 
-fn write_stats(json: &mut Json, stats: &promql::QueryStats, cost: Cost) {
-    json.raw(",\"stats\":{\"timings\":{\"queryPreparationTime\":");
-    json.plain_float(cost.preparation.as_secs_f64());
-    json.raw(",\"innerEvalTime\":");
-    json.plain_float(cost.evaluation.as_secs_f64());
-    json.raw(",\"execTotalTime\":");
-    json.plain_float((cost.preparation + cost.evaluation).as_secs_f64());
-    json.raw("},\"samples\":{\"totalQueryableSamples\":");
-    json.number(stats.samples);
-    json.raw("},\"series\":");
-    json.number(stats.series);
-    json.raw(",\"peakMemoryBytes\":");
-    json.number(stats.peak_memory_bytes);
-    json.raw(",\"storedBytesRead\":");
-    json.number(cost.cold_bytes);
-    json.raw(",\"storedPartitionsRead\":");
-    json.number(cost.cold_partitions);
+/// A point takes so many bytes in Prometheus, whose peak of samples is a peak of memory.
+const BYTES_A_POINT: u64 = 16;
+
+/// What the query cost: first what Prometheus tells, by its names, then what it has no name for.
+fn write_stats(
+    writer: &mut Writer<'_>,
+    stats: &promql::QueryStats,
+    per_step: &[(i64, u64)],
+    with_steps: bool,
+    cost: Cost,
+) -> Result<(), QueryError> {
+    let evaluated = cost.preparation + cost.evaluation;
+    let timings = [
+        ("evalTotalTime", evaluated),
+        // A part of the evaluation.
+        ("resultSortTime", Duration::ZERO),
+        ("queryPreparationTime", cost.preparation),
+        ("innerEvalTime", cost.evaluation),
+        ("execQueueTime", cost.queue),
+        ("execTotalTime", cost.queue + evaluated),
+    ];
+    writer.json.raw(",\"stats\":{\"timings\":{");
+    for (place, (name, time)) in timings.into_iter().enumerate() {
+        if place > 0 {
+            writer.json.raw(",");
+        }
+        writer.json.string(name);
+        writer.json.raw(":");
+        writer.json.plain_float(time.as_secs_f64());
+    }
+    writer.json.raw("},\"samples\":{");
+    if with_steps {
+        writer.json.raw("\"totalQueryableSamplesPerStep\":");
+        writer.list(per_step, |json, (timestamp_ms, samples)| {
+            json.raw("[");
+            json.timestamp(*timestamp_ms);
+            json.raw(",");
+            json.number(*samples);
+            json.raw("]");
+        })?;
+        writer.json.raw(",");
+    }
+    let json = &mut writer.json;
+    json.raw("\"totalQueryableSamples\":");
+    json.number(per_step.iter().map(|(_, samples)| samples).sum());
+    json.raw(",\"peakSamples\":");
+    json.number(stats.peak_memory_bytes / BYTES_A_POINT);
     json.raw("}");
+    for (name, number) in [
+        ("seriesRead", stats.series),
+        ("samplesRead", stats.samples),
+        ("peakMemoryBytes", stats.peak_memory_bytes),
+        ("storedPartitionsRead", cost.cold_partitions),
+        ("storedBytesRead", cost.cold_bytes),
+    ] {
+        json.raw(",");
+        json.string(name);
+        json.raw(":");
+        json.number(number);
+    }
+    json.raw("}");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -231,8 +231,16 @@ async fn requests_are_answered_as_prometheus_answers_them() {
     assert_eq!((status, body["data"]["result"].as_array().unwrap().len()), (200, 1));
     assert_eq!(body["warnings"], json!(["results truncated due to limit"]));
     let stats = shard.data("/api/v1/query?query=up&stats=all").await["stats"].clone();
-    assert_eq!(stats["series"], 2);
-    assert!(stats["samples"]["totalQueryableSamples"].as_u64().unwrap() >= 2);
+    assert_eq!((&stats["seriesRead"], &stats["samples"]["totalQueryableSamples"]), (&json!(2), &json!(2)));
+    let range = format!(
+        "/api/v1/query_range?query=sum(count_over_time(up[1m]))&start={now}&end={}&step=30&stats=all",
+        now + 30
+    );
+    let stats = shard.data(&range).await["stats"]["samples"].clone();
+    let steps = stats["totalQueryableSamplesPerStep"].as_array().unwrap().clone();
+    let sum: u64 = steps.iter().map(|step| step[1].as_u64().unwrap()).sum();
+    assert_eq!((steps.len(), stats["totalQueryableSamples"].as_u64()), (2, Some(sum)));
+    assert!(sum >= 2, "{steps:?}");
 
     assert_eq!(shard.data("/api/v1/labels").await, json!(["__name__", "job"]));
     assert_eq!(shard.data("/api/v1/labels?match[]=down").await, json!([]));

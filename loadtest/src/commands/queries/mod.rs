@@ -21,7 +21,7 @@ use super::{CommandError, Outcome, api, work_dir, write};
 use crate::api::{ApiError, Client, parse_json};
 use crate::cli::Queries;
 use crate::clock;
-use crate::limits::{QUERIES_WARM_UP, QUERY_RUNS_MAX, QUERY_RUNS_MIN, QUERY_TURNS};
+use crate::limits::{QUERIES_WARM_UP, QUERY_RUNS_MAX, QUERY_TURNS};
 use crate::procfs;
 use crate::progress::note;
 use crate::sender::Pace;
@@ -190,7 +190,11 @@ async fn turn(
     if matches!(measured.answer, Some(Err(_))) {
         return Ok(());
     }
+    let begun = clock::now();
     for _ in 0..QUERIES_WARM_UP {
+        if measured.answer.is_some() && begun.elapsed() > budget {
+            break;
+        }
         let answer = subject.client.ask(path, form).await;
         if measured.answer.is_none() {
             let parsed = answer.and_then(|body| Ok((Answer::parse(&shape.ask, &body)?, body.len())));
@@ -204,7 +208,7 @@ async fn turn(
     procfs::reset_peak_rss(subject.running.pid())?;
     let begun = clock::now();
     let mut runs = 0;
-    while runs < QUERY_RUNS_MIN || (runs < QUERY_RUNS_MAX && begun.elapsed() < budget) {
+    while runs == 0 || (runs < QUERY_RUNS_MAX && begun.elapsed() < budget) {
         let sent = clock::now();
         if let Err(error) = subject.client.ask(path, form).await {
             measured.answer = Some(Err(error));
@@ -250,21 +254,16 @@ struct StatsData {
 }
 
 #[derive(Deserialize)]
-struct Stats {
-    samples: SampleStats,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SampleStats {
-    total_queryable_samples: u64,
+struct Stats {
+    samples_read: u64,
 }
 
 /// How many samples Farwatch says that it reads for a query.
 async fn samples_read(client: &mut Client, path: &str, form: &str) -> Option<u64> {
     let body = client.ask(path, Some(&format!("{form}&stats=all"))).await.ok()?;
     let answer: WithStats = parse_json(&body).ok()?;
-    Some(answer.data.stats.samples.total_queryable_samples)
+    Some(answer.data.stats.samples_read)
 }
 
 #[cfg(test)]

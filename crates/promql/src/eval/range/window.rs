@@ -15,6 +15,13 @@ pub(super) struct Window {
     pub(super) histograms: Range<usize>,
 }
 
+impl Window {
+    /// Samples in it.
+    pub(super) fn len(&self) -> usize {
+        self.floats.len() + self.histograms.len()
+    }
+}
+
 /// Goes through the steps; both ends of the window only move forwards.
 pub(super) struct Windows<'a> {
     samples: &'a SeriesSamples,

@@ -138,22 +138,28 @@ async fn limits_warnings_infos_and_stats_have_their_places() {
             warnings: vec![annotation("PromQL warning: careful")],
             infos: vec![annotation("PromQL info: well")],
             stats: QueryStats { series: 2, samples: 7, peak_memory_bytes: 99 },
+            samples_per_step: vec![(1_500, 8), (2_500, 9)],
         },
         warnings: vec!["stored".to_owned()],
         cost: Cost {
+            queue: Duration::from_millis(4),
             preparation: Duration::from_millis(1),
             evaluation: Duration::from_millis(2),
             cold_bytes: 5,
             cold_partitions: 1,
         },
     };
-    let written = text(answered, Wanted { stats: true, limit: Some(1) }).await;
+    let written = text(answered.clone(), Wanted { stats: Stats::Some, limit: None }).await;
+    assert!(!written.contains("PerStep"), "{written}");
+    let written = text(answered, Wanted { stats: Stats::All, limit: Some(1) }).await;
     assert_eq!(
         written,
         concat!(
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1.500,"1"]}],"#,
-            r#""stats":{"timings":{"queryPreparationTime":0.001,"innerEvalTime":0.002,"execTotalTime":0.003},"#,
-            r#""samples":{"totalQueryableSamples":7},"series":2,"peakMemoryBytes":99,"storedBytesRead":5,"storedPartitionsRead":1}},"#,
+            r#""stats":{"timings":{"evalTotalTime":0.003,"resultSortTime":0,"queryPreparationTime":0.001,"#,
+            r#""innerEvalTime":0.002,"execQueueTime":0.004,"execTotalTime":0.007},"#,
+            r#""samples":{"totalQueryableSamplesPerStep":[[1.500,8],[2.500,9]],"totalQueryableSamples":17,"peakSamples":6},"#,
+            r#""seriesRead":2,"samplesRead":7,"peakMemoryBytes":99,"storedPartitionsRead":1,"storedBytesRead":5}},"#,
             r#""warnings":["stored","PromQL warning: careful (1:3)","results truncated due to limit"],"#,
             r#""infos":["PromQL info: well (1:3)"]}"#,
         )
