@@ -11,7 +11,9 @@ use telemetry::{Labels, MetricBatch, Series, TenantId};
 
 use crate::error::QueryError;
 use crate::limits::READS_AT_ONCE;
-use crate::tail::{Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps, for_each_series};
+use crate::tail::{
+    Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps, for_each_name_set, for_each_series,
+};
 
 /// Which of a tenant's data a query needs.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,16 @@ impl TenantSource {
         each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         for_each_series(&self.view, &self.cold, matchers, time_range_ms, each)
+    }
+
+    /// Calls `each` with such series of which every set of label names has one; several times, in no order.
+    pub(crate) fn for_each_name_set(
+        &self,
+        matchers: &[Matcher],
+        time_range_ms: (i64, i64),
+        each: impl FnMut(&Series) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for_each_name_set(&self.view, &self.cold, matchers, time_range_ms, each)
     }
 
     /// Calls `each` with every label name of series with samples in the time range (ms, both inclusive); several times, in

@@ -42,7 +42,7 @@ use generation::{Generation, Origin};
 use head::Arrival;
 use provisional::Provisional;
 pub(crate) use provisional::batch_overlaps;
-pub(crate) use selected::{Having, Selected, for_each_series};
+pub(crate) use selected::{Having, Selected, for_each_name_set, for_each_series};
 pub(crate) use tenant::TenantView;
 use tenant::{Numbers, Stream, TenantTail};
 

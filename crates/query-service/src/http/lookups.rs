@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use promql::{Matcher, Window};
-use telemetry::{Labels, Metadata, Series, order_by_labels};
+use telemetry::{Metadata, Series, order_by_labels};
 use tenancy::Tenant;
 
 use super::params::{MAX_TIME_MS, MIN_TIME_MS, Params, invalid, unescape_label_name};
@@ -82,15 +82,15 @@ pub(super) async fn labels(
         if lookup.selectors.is_empty() {
             source.for_each_label_name(lookup.time_range_ms, |name| insert(&mut names, name));
         } else {
-            let mut before: Option<Arc<Series>> = None;
-            for_each_series(source, lookup, deadline, |series| {
-                // Neighbours mostly have the same names.
-                if !before.as_ref().is_some_and(|before| have_equal_names(before.labels(), series.labels())) {
+            for selector in &lookup.selectors {
+                let flow = source.for_each_name_set(selector, lookup.time_range_ms, |series| {
                     series.labels().iter().for_each(|(name, _)| insert(&mut names, name));
-                    before = Some(Arc::clone(series));
+                    if deadline.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                if flow.is_break() {
+                    return Err(deadline.error("looking up labels"));
                 }
-                ControlFlow::Continue(())
-            })?;
+            }
         }
         Ok(names)
     })
@@ -124,10 +124,6 @@ pub(super) async fn label_values(
         Ok(values)
     })
     .await
-}
-
-fn have_equal_names(a: &Labels, b: &Labels) -> bool {
-    a.iter().map(|(name, _)| name).eq(b.iter().map(|(name, _)| name))
 }
 
 fn insert(texts: &mut BTreeSet<String>, text: &str) {

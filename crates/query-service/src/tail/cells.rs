@@ -27,10 +27,19 @@ impl Page {
     }
 }
 
+/// Pages of a block: each query counts itself in at every block, so that a million series should not be many of them.
+const BLOCK_PAGES: usize = 64;
+
+/// Neighbouring pages, filled in order.
+#[derive(Debug)]
+struct Block {
+    pages: [OnceLock<Box<Page>>; BLOCK_PAGES],
+}
+
 /// Cheap to clone: a clone shows the series there were at that moment, with whatever samples they get later.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cells {
-    pages: Vec<Arc<Page>>,
+    blocks: Vec<Arc<Block>>,
     len: u32,
 }
 
@@ -48,25 +57,32 @@ impl Cells {
     }
 
     #[inline]
+    fn page(&self, page: usize) -> Option<&Page> {
+        self.blocks.get(page / BLOCK_PAGES)?.pages[page % BLOCK_PAGES].get().map(|page| &**page)
+    }
+
+    #[inline]
     pub(super) fn series(&self, id: u32) -> Option<&Arc<Series>> {
         let (page, place) = place_of(id);
-        self.pages.get(page)?.series[place].get()
+        self.page(page)?.series[place].get()
     }
 
     /// Lets `read` look at the samples of a series; `None` where there is none.
     pub(super) fn read<T>(&self, id: u32, read: impl FnOnce(&Head) -> T) -> Option<T> {
         let (page, place) = place_of(id);
-        Some(read(&self.pages.get(page)?.heads.read()[place]))
+        Some(read(&self.page(page)?.heads.read()[place]))
     }
 
     /// Appends a series without samples and returns its id.
     pub(super) fn push(&mut self, series: Arc<Series>) -> u32 {
         let id = self.len;
         let (page, place) = place_of(id);
-        if page == self.pages.len() {
-            self.pages.push(Arc::new(Page::new()));
+        let (block, page) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+        if block == self.blocks.len() {
+            self.blocks.push(Arc::new(Block { pages: std::array::from_fn(|_| OnceLock::new()) }));
         }
-        let was_free = self.pages[page].series[place].set(series).is_ok();
+        let page = self.blocks[block].pages[page].get_or_init(|| Box::new(Page::new()));
+        let was_free = page.series[place].set(series).is_ok();
         debug_assert!(was_free, "places are filled once, in order");
         self.len += 1;
         id
@@ -92,7 +108,7 @@ impl Appender<'_> {
         if self.held.as_ref().is_none_or(|(held, _)| *held != page) {
             // The one that is held goes first: nobody ever waits for a page with another in hand.
             self.held = None;
-            self.held = Some((page, self.cells.pages.get(page)?.heads.write()));
+            self.held = Some((page, self.cells.page(page)?.heads.write()));
         }
         self.held.as_mut().map(|(_, heads)| &mut heads[place])
     }

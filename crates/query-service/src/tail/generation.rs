@@ -217,6 +217,11 @@ impl GenerationView {
         select(&self.generation.index, matchers)
     }
 
+    /// For each of `ids` a number that tells its set of label names from others.
+    pub(super) fn name_sets(&self, ids: &[u32]) -> Vec<u32> {
+        self.generation.index.read().name_sets(ids)
+    }
+
     /// Which series have samples in the time range (ms, both inclusive); `None` where none can have any.
     fn presence(&self, time_range_ms: (i64, i64)) -> Option<Presence> {
         let (start_ms, end_ms) = time_range_ms;

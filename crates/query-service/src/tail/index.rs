@@ -8,7 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use telemetry::Series;
+use telemetry::{Labels, Series};
 
 use super::cells::Cells;
 
@@ -80,10 +80,41 @@ fn tag(series: &Series) -> u32 {
     (series.hash64() >> 32) as u32
 }
 
+/// Which label names series have: mostly those of many others, too.
+#[derive(Debug, Default)]
+struct NameSets {
+    /// Names, each behind its end, of each set in order of appearance.
+    numbers: HashMap<Box<[u8]>, u32, DefaultHashBuilder>,
+    /// By id.
+    of_series: Vec<u32>,
+    key: Vec<u8>,
+}
+
+impl NameSets {
+    /// Notes the names of the next series. Returns the bytes of memory newly held, roughly.
+    fn push(&mut self, labels: &Labels) -> usize {
+        /// No byte of UTF-8.
+        const END: u8 = 0xff;
+        self.key.clear();
+        for (name, _) in labels {
+            self.key.extend_from_slice(name.as_bytes());
+            self.key.push(END);
+        }
+        let next = self.numbers.len() as u32;
+        let (number, bytes) = match self.numbers.entry_ref(&self.key[..]) {
+            EntryRef::Occupied(entry) => (*entry.get(), 0),
+            EntryRef::Vacant(entry) => (*entry.insert(next), self.key.len() + 32),
+        };
+        self.of_series.push(number);
+        bytes + size_of::<u32>()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_hash: HashTable<Slot>,
     cells: Cells,
+    name_sets: NameSets,
     labels: HashMap<Box<str>, LabelIndex, DefaultHashBuilder>,
     hasher: DefaultHashBuilder,
 }
@@ -108,6 +139,11 @@ impl Index {
         place.map_or(&[], |(label, place)| label.values[place].ids.as_slice())
     }
 
+    /// For each series of `ids` the number of its set of label names; equal names have equal numbers.
+    pub(super) fn name_sets(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().map(|id| self.name_sets.of_series.get(*id as usize).copied().unwrap_or(u32::MAX)).collect()
+    }
+
     #[inline]
     pub(super) fn find(&self, series: &Arc<Series>) -> Option<u32> {
         let tag = tag(series);
@@ -130,6 +166,7 @@ impl Index {
         let labels = series.labels();
         let mut bytes =
             Cells::CELL_BYTES + 2 * size_of::<Slot>() + size_of::<Series>() + labels.memory_bytes();
+        bytes += self.name_sets.push(labels);
         for (name, value) in labels {
             let label = match self.labels.entry_ref(name) {
                 EntryRef::Occupied(entry) => entry.into_mut(),

@@ -1,5 +1,6 @@
 //! The series that a selection finds in all the places where a tenant's data is, each once.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use promql::{Matcher, SelectedSeries, SeriesSamples, SourceError};
 use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels};
 
 use super::cells::Cells;
+use super::generation::GenerationView;
 use super::provisional::{batch_overlaps, exemplars_of, read_batch};
 use super::tenant::TenantView;
 use crate::samples::merge_newer;
@@ -183,14 +185,7 @@ pub(crate) fn for_each_series(
     }
     for generation in &view.generations {
         let (ids, cells) = generation.select(matchers);
-        let mut provisional: Vec<u32> = Vec::new();
-        for batch in &generation.provisional {
-            batch.for_each_of(&ids, |id, index| {
-                if batch_overlaps(&batch.batch, index, start_ms, end_ms) {
-                    provisional.push(id);
-                }
-            });
-        }
+        let provisional = provisional_ids(generation, &ids, (start_ms, end_ms));
         let folded =
             ids.iter().filter(|id| cells.read(**id, |head| head.overlaps(start_ms, end_ms)) == Some(true));
         for id in folded.chain(&provisional) {
@@ -200,6 +195,50 @@ pub(crate) fn for_each_series(
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Calls `each` with such series of which every set of label names has one, in no order.
+pub(crate) fn for_each_name_set(
+    view: &TenantView,
+    cold: &[Arc<MetricBatch>],
+    matchers: &[Matcher],
+    time_range_ms: (i64, i64),
+    mut each: impl FnMut(&Series) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let (start_ms, end_ms) = time_range_ms;
+    for_each_series(&TenantView::default(), cold, matchers, time_range_ms, |series| each(series))?;
+    for generation in &view.generations {
+        let (ids, cells) = generation.select(matchers);
+        let provisional: HashSet<u32> =
+            provisional_ids(generation, &ids, time_range_ms).into_iter().collect();
+        let is_there = |id| {
+            cells.read(id, |head| head.overlaps(start_ms, end_ms)) == Some(true) || provisional.contains(&id)
+        };
+        let mut seen = HashSet::new();
+        for (&id, names) in ids.iter().zip(generation.name_sets(&ids)) {
+            if !seen.contains(&names)
+                && is_there(id)
+                && let Some(series) = cells.series(id)
+            {
+                seen.insert(names);
+                each(series)?;
+            }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Those of `ids` that have samples in batches that are not folded yet; some twice.
+fn provisional_ids(generation: &GenerationView, ids: &[u32], (start_ms, end_ms): (i64, i64)) -> Vec<u32> {
+    let mut found = Vec::new();
+    for batch in &generation.provisional {
+        batch.for_each_of(ids, |id, index| {
+            if batch_overlaps(&batch.batch, index, start_ms, end_ms) {
+                found.push(id);
+            }
+        });
+    }
+    found
 }
 
 fn all_hold(matchers: &[Matcher], series: &Series) -> bool {

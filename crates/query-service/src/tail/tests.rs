@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use promql::{MatchOp, Matcher, SeriesSamples};
 use proptest::prelude::*;
@@ -128,6 +129,29 @@ fn read_latest(
         }
     }
     answer
+}
+
+/// The label sets of all series, and the label names that they have.
+fn looked_up(
+    tail: &Tail,
+    bucket: &Bucket,
+    tenant: &TenantId,
+    with_provisional: bool,
+) -> (BTreeSet<Labels>, BTreeSet<String>) {
+    let view = tail.view(tenant, with_provisional, EVER.0, EVER.1);
+    let cold = cold_batches(bucket, tenant, &view);
+    let (mut series, mut names) = (BTreeSet::new(), BTreeSet::new());
+    let flow = for_each_series(&view, &cold, &[], EVER, |found| {
+        series.insert(found.labels().clone());
+        ControlFlow::Continue(())
+    });
+    assert!(flow.is_continue());
+    let flow = for_each_name_set(&view, &cold, &[], EVER, |found| {
+        names.extend(found.labels().iter().map(|(name, _)| name.to_owned()));
+        ControlFlow::Continue(())
+    });
+    assert!(flow.is_continue());
+    (series, names)
 }
 
 fn label_values(tail: &Tail, tenant: &TenantId, with_provisional: bool) -> BTreeSet<(String, String)> {
@@ -276,6 +300,10 @@ proptest! {
                             .collect();
                         prop_assert_eq!(latest, expected, "the latest up to {}", range.1);
                     }
+                    let series: BTreeSet<Labels> = expected.keys().cloned().collect();
+                    let names: BTreeSet<String> =
+                        series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
+                    prop_assert_eq!(looked_up(&tail, &bucket, &tenant(number), with_provisional), (series, names));
                     if tail.stats().cold_partitions == 0 {
                         let pairs = expected
                             .keys()
