@@ -12,6 +12,25 @@ use crate::secret::Secret;
 
 const BAD_CODE: &str = "the code is wrong, or was used already; wait for the next one";
 
+/// A code that is good, and what is noted when it is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GoodCode {
+    /// Of the app, and the time step that it is of.
+    Step(i64),
+    /// A recovery code, by its number.
+    Recovery(u32),
+}
+
+impl GoodCode {
+    /// The name in the audit log.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Step(_) => "code",
+            Self::Recovery(_) => "recovery code",
+        }
+    }
+}
+
 /// What goes into the app.
 pub(crate) struct ProposedFactor {
     /// Base32, for typing.
@@ -48,8 +67,12 @@ impl App {
         Ok(ProposedFactor { secret, uri: Secret::new(uri) })
     }
 
-    /// Puts the proposed factor in force.
-    pub(crate) async fn enable_second_factor(&self, actor: &Actor, code: &Secret) -> Result<(), AppError> {
+    /// Puts the proposed factor in force. Returns the recovery codes, each of which is good once in the place of a code.
+    pub(crate) async fn enable_second_factor(
+        &self,
+        actor: &Actor,
+        code: &Secret,
+    ) -> Result<Vec<Secret>, AppError> {
         let (user_id, _) = actor.user()?;
         let mut change = self.db.change().await?;
         change.lock(Scope::Account(user_id)).await?;
@@ -57,11 +80,13 @@ impl App {
         if user.totp_enabled_at_ms.is_some() {
             return Err(AppError::Conflict("the second factor is on already".to_owned()));
         }
-        let step = self.code_step(&user, code)?;
-        self.use_code(&mut change, user_id, step).await?;
+        let (totp, good) = self.good_code(&user, code)?;
+        // Whoever has a recovery code only has no app that works.
+        let GoodCode::Step(_) = good else { return Err(AppError::Unauthenticated(BAD_CODE)) };
+        self.use_code(&mut change, user_id, good).await?;
         users::enable_totp(change.conn(), user_id, self.now_ms()).await?;
         change.commit(Scope::Account(user_id), self.entry(actor, user_id, "second_factor.enable")).await?;
-        Ok(())
+        Ok(totp.expose_recovery_codes())
     }
 
     /// Turns the second factor off.
@@ -76,17 +101,17 @@ impl App {
             return Err(AppError::Conflict("the second factor is off".to_owned()));
         }
         self.check_password(&user, password).await?;
-        let step = self.code_step(&user, code)?;
+        let (_, good) = self.good_code(&user, code)?;
         let mut change = self.db.change().await?;
         change.lock(Scope::Account(&user.id)).await?;
-        self.use_code(&mut change, &user.id, step).await?;
+        self.use_code(&mut change, &user.id, good).await?;
         users::disable_totp(change.conn(), &user.id).await?;
         change.commit(Scope::Account(&user.id), self.entry(actor, &user.id, "second_factor.disable")).await?;
         Ok(())
     }
 
-    /// Which step a code is of, if it is good. It is used up by [`App::use_code`].
-    pub(super) fn code_step(&self, user: &UserRow, code: &Secret) -> Result<i64, AppError> {
+    /// What a code is, if it is good. It is used up by [`App::use_code`].
+    pub(super) fn good_code(&self, user: &UserRow, code: &Secret) -> Result<(Totp, GoodCode), AppError> {
         self.throttle.code(&user.id)?;
         let Some(nonce) = &user.totp_nonce else {
             return Err(AppError::Conflict(
@@ -95,21 +120,24 @@ impl App {
         };
         let totp = Totp::derive(&self.root, &user.id, nonce);
         let code = code.expose().trim();
-        totp.matching_step(code, self.now_ms(), user.totp_last_step)
-            .ok_or(AppError::Unauthenticated(BAD_CODE))
+        let unused = |number: &u32| user.recovery_used & (1 << number) == 0;
+        let step = totp.matching_step(code, self.now_ms(), user.totp_last_step).map(GoodCode::Step);
+        let recovery = totp.matching_recovery_code(code).filter(unused).map(GoodCode::Recovery);
+        let good = step.or(recovery).ok_or(AppError::Unauthenticated(BAD_CODE))?;
+        Ok((totp, good))
     }
 
     pub(super) async fn use_code(
         &self,
         change: &mut Change,
         user_id: &str,
-        step: i64,
+        code: GoodCode,
     ) -> Result<(), AppError> {
-        if users::use_totp_step(change.conn(), user_id, step).await? {
-            Ok(())
-        } else {
-            Err(AppError::Unauthenticated(BAD_CODE))
-        }
+        let is_first_use = match code {
+            GoodCode::Step(step) => users::use_totp_step(change.conn(), user_id, step).await?,
+            GoodCode::Recovery(number) => users::use_recovery_code(change.conn(), user_id, number).await?,
+        };
+        if is_first_use { Ok(()) } else { Err(AppError::Unauthenticated(BAD_CODE)) }
     }
 
     async fn state_of(&self, change: &mut Change, user_id: &str) -> Result<UserRow, AppError> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::access::Actor;
+use super::second_factor::GoodCode;
 use super::{App, email};
 use crate::db::change::{Change, Entry, Scope};
 use crate::db::{sessions, users};
@@ -41,10 +42,10 @@ impl App {
         let good = self.passwords.verify(password, hash).await?;
         let user = user.filter(|_| good).ok_or(AppError::Unauthenticated(WRONG))?;
 
-        let step = match (user.totp_enabled_at_ms, code) {
+        let good = match (user.totp_enabled_at_ms, code) {
             (None, _) => None,
             (Some(_), None) => return Err(AppError::CodeNeeded),
-            (Some(_), Some(code)) => Some(self.code_step(&user, code)?),
+            (Some(_), Some(code)) => Some(self.good_code(&user, code)?.1),
         };
         let now_ms = self.now_ms();
         let session_id = self.random.id("ses");
@@ -55,14 +56,13 @@ impl App {
         if now.is_none_or(|now| now.password_hash != user.password_hash) {
             return Err(AppError::Unauthenticated(WRONG));
         }
-        if let Some(step) = step {
-            self.use_code(&mut change, &user.id, step).await?;
+        if let Some(good) = good {
+            self.use_code(&mut change, &user.id, good).await?;
         }
         let expires_at_ms = now_ms + SESSION_LIFE.as_millis() as i64;
         sessions::add(change.conn(), &session_id, &user.id, now_ms, expires_at_ms).await?;
         let tokens = self.new_tokens(&mut change, &user.id, &session_id, now_ms).await?;
-        let details =
-            json!({ "address": peer.map(|peer| peer.to_string()), "second_factor": step.is_some() });
+        let details = json!({ "address": peer.map(|peer| peer.to_string()), "second_factor": good.map(GoodCode::as_str) });
         let entry = entry(now_ms, &user.id, &session_id, "session.start", details);
         change.commit(Scope::Account(&user.id), entry).await?;
         Ok(tokens)

@@ -17,16 +17,29 @@ const SKEW_STEPS: i64 = 1;
 const SECRET_BYTES: usize = 20;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
+/// Codes that stand in for a lost telephone.
+pub(crate) const RECOVERY_CODES: u32 = 8;
+/// 50 bits: at 288 guesses a day nobody finds one.
+const RECOVERY_CHARS: usize = 10;
+
 /// An account's second factor. Never stored: it follows from the root secret and a nonce.
-pub(crate) struct Totp(Zeroizing<[u8; 32]>);
+pub(crate) struct Totp {
+    secret: Zeroizing<[u8; 32]>,
+    recovery: Zeroizing<Vec<u8>>,
+}
 
 impl Totp {
     pub(crate) fn derive(root: &RootSecret, user_id: &str, nonce: &str) -> Self {
-        Self(root.derive("totp", format!("{user_id}\0{nonce}").as_bytes()))
+        let context = format!("{user_id}\0{nonce}");
+        let recovery = (0..RECOVERY_CODES).flat_map(|number| {
+            let bytes = root.derive("recovery code", format!("{context}\0{number}").as_bytes());
+            std::array::from_fn::<u8, RECOVERY_CHARS, _>(|at| BASE32[usize::from(bytes[at] & 31)])
+        });
+        Self { secret: root.derive("totp", context.as_bytes()), recovery: Zeroizing::new(recovery.collect()) }
     }
 
     fn secret(&self) -> &[u8] {
-        &self.0[..SECRET_BYTES]
+        &self.secret[..SECRET_BYTES]
     }
 
     /// The secret in Base32, for typing it into an app.
@@ -48,6 +61,26 @@ impl Totp {
             let good = bool::from(code_at(self.secret(), step).as_slice().ct_eq(code.as_bytes()));
             if good && step > after_step {
                 found = Some(step);
+            }
+        }
+        found
+    }
+
+    /// The recovery codes, to be shown once.
+    pub(crate) fn expose_recovery_codes(&self) -> Vec<Secret> {
+        let codes = self.recovery.chunks(RECOVERY_CHARS);
+        codes.map(|code| Secret::new(code.iter().copied().map(char::from).collect())).collect()
+    }
+
+    /// Which recovery code `code` is. However it is written: letters count the same, and only letters and digits count.
+    pub(crate) fn matching_recovery_code(&self, code: &str) -> Option<u32> {
+        let typed: Zeroizing<Vec<u8>> = Zeroizing::new(
+            code.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect(),
+        );
+        let mut found = None;
+        for (number, code) in (0..).zip(self.recovery.chunks(RECOVERY_CHARS)) {
+            if bool::from(code.ct_eq(&typed)) {
+                found = Some(number);
             }
         }
         found
@@ -116,8 +149,29 @@ mod tests {
 
     #[test]
     fn the_text_for_apps_is_base32_of_160_bits() {
-        let totp = Totp(Zeroizing::new(*b"12345678901234567890............"));
+        let secret = Zeroizing::new(*b"12345678901234567890............");
+        let totp = Totp { secret, recovery: Zeroizing::default() };
         assert_eq!(totp.expose_base32().expose(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    }
+
+    #[test]
+    fn recovery_codes_differ_and_are_found_however_they_are_typed() {
+        let totp = Totp::derive(&RootSecret::new([1; 32]), "usr_1", "nonce");
+        let codes = totp.expose_recovery_codes();
+        assert_eq!(codes.len(), 8);
+        for (number, code) in (0..).zip(&codes) {
+            let text = code.expose();
+            assert_eq!(totp.matching_recovery_code(text), Some(number));
+            let (one, other) = text.split_at(5);
+            assert_eq!(
+                totp.matching_recovery_code(&format!(" {one}-{} ", other.to_lowercase())),
+                Some(number)
+            );
+            assert_eq!(totp.matching_recovery_code(one), None);
+        }
+        let next = Totp::derive(&RootSecret::new([1; 32]), "usr_1", "another");
+        assert_eq!(next.matching_recovery_code(codes[0].expose()), None);
+        assert_eq!(totp.matching_recovery_code(""), None);
     }
 
     #[test]

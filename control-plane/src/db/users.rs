@@ -12,6 +12,7 @@ pub(crate) struct UserRow {
     pub(crate) totp_nonce: Option<String>,
     pub(crate) totp_enabled_at_ms: Option<i64>,
     pub(crate) totp_last_step: i64,
+    pub(crate) recovery_used: i64,
     pub(crate) created_at_ms: i64,
 }
 
@@ -38,7 +39,8 @@ pub(crate) async fn add(
 
 pub(crate) async fn by_email(db: impl AnyExecutor<'_>, email: &str) -> Result<Option<UserRow>, DbError> {
     let row = sqlx::query_as(
-        "SELECT id, email, password_hash, totp_nonce, totp_enabled_at_ms, totp_last_step, created_at_ms
+        "SELECT id, email, password_hash, totp_nonce, totp_enabled_at_ms, totp_last_step, recovery_used,
+           created_at_ms
          FROM users WHERE email = $1",
     )
     .bind(email.to_owned())
@@ -49,7 +51,8 @@ pub(crate) async fn by_email(db: impl AnyExecutor<'_>, email: &str) -> Result<Op
 
 pub(crate) async fn by_id(db: impl AnyExecutor<'_>, id: &str) -> Result<Option<UserRow>, DbError> {
     let row = sqlx::query_as(
-        "SELECT id, email, password_hash, totp_nonce, totp_enabled_at_ms, totp_last_step, created_at_ms
+        "SELECT id, email, password_hash, totp_nonce, totp_enabled_at_ms, totp_last_step, recovery_used,
+           created_at_ms
          FROM users WHERE id = $1",
     )
     .bind(id.to_owned())
@@ -69,11 +72,13 @@ pub(crate) async fn set_password(db: &mut AnyConnection, id: &str, hash: &str) -
 
 /// A second factor that is not in force yet.
 pub(crate) async fn propose_totp(db: &mut AnyConnection, id: &str, nonce: &str) -> Result<(), DbError> {
-    sqlx::query("UPDATE users SET totp_nonce = $2, totp_enabled_at_ms = NULL WHERE id = $1")
-        .bind(id.to_owned())
-        .bind(nonce.to_owned())
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "UPDATE users SET totp_nonce = $2, totp_enabled_at_ms = NULL, recovery_used = 0 WHERE id = $1",
+    )
+    .bind(id.to_owned())
+    .bind(nonce.to_owned())
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -101,6 +106,17 @@ pub(crate) async fn use_totp_step(db: &mut AnyConnection, id: &str, step: i64) -
         .bind(step)
         .execute(db)
         .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Notes that a recovery code was used. `false` when it was already.
+pub(crate) async fn use_recovery_code(
+    db: &mut AnyConnection,
+    id: &str,
+    number: u32,
+) -> Result<bool, DbError> {
+    let sql = "UPDATE users SET recovery_used = recovery_used | $2 WHERE id = $1 AND recovery_used & $2 = 0";
+    let done = sqlx::query(sql).bind(id.to_owned()).bind(1_i64 << number).execute(db).await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -199,22 +199,30 @@ struct EnableSecondFactor {
 }
 
 /// Turn the second factor on
+///
+/// Logging in takes a code from now on.
 #[utoipa::path(post, path = "/account/second-factor/confirm", tag = "accounts", security(("bearer" = [])),
-    request_body = EnableSecondFactor, responses((status = 204, description = "Logging in takes a code from now on."), Problems))]
+    request_body = EnableSecondFactor, responses((status = 200, body = RecoveryCodes), Problems))]
 async fn enable_second_factor(
     State(app): State<Arc<App>>,
     Caller(actor): Caller,
     Body(body): Body<EnableSecondFactor>,
-) -> Result<StatusCode, AppError> {
-    app.enable_second_factor(&actor, &body.code).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<RecoveryCodes>, AppError> {
+    let recovery_codes = app.enable_second_factor(&actor, &body.code).await?;
+    Ok(Json(RecoveryCodes { recovery_codes }))
+}
+
+#[derive(Serialize, ToSchema)]
+struct RecoveryCodes {
+    /// Each is good once in the place of a code, for when the app is lost. Shown once.
+    recovery_codes: Vec<Secret>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct DisableSecondFactor {
     password: Secret,
-    /// Six digits.
+    /// Six digits, or a recovery code.
     code: Secret,
 }
 

@@ -28,7 +28,7 @@ struct LogIn {
     #[schema(example = "ada@example.com")]
     email: String,
     password: Secret,
-    /// Six digits from the app, if a second factor is on.
+    /// Six digits from the app, or a recovery code, if a second factor is on.
     code: Option<Secret>,
 }
 

@@ -155,7 +155,8 @@ async fn a_second_factor_is_asked_for_and_its_codes_are_good_once(database: &Dat
     world.log_in(EMAIL, PASSWORD).await.expect(201);
     let confirm = |code: String| world.post("/account/second-factor/confirm", &ada, json!({ "code": code }));
     confirm("000000".to_owned()).await.problem(401);
-    confirm(code(&world)).await.expect(204);
+    let recovery = confirm(code(&world)).await.expect(200).json()["recovery_codes"].clone();
+    let recovery = |at: usize| recovery[at].as_str().unwrap().to_owned();
     assert_eq!(world.get("/account", &ada).await.json()["second_factor"], true);
     world.post(path, &ada, json!({ "password": PASSWORD })).await.problem(409);
 
@@ -171,6 +172,12 @@ async fn a_second_factor_is_asked_for_and_its_codes_are_good_once(database: &Dat
     log_in("wrong password", next.clone()).await.problem(401);
     log_in(PASSWORD, next.clone()).await.expect(201);
     log_in(PASSWORD, next).await.problem(401);
+
+    // For a lost telephone, once each.
+    log_in(PASSWORD, recovery(3).to_lowercase()).await.expect(201);
+    world.clock.advance(Duration::from_secs(3600));
+    log_in(PASSWORD, recovery(3)).await.problem(401);
+    log_in(PASSWORD, recovery(4)).await.expect(201);
 
     // Guesses are few, whoever has the password.
     world.clock.advance(Duration::from_secs(3600));
