@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use setting::{Given, Setting, Topic};
 use topics::{
-    BucketAddress, IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings,
+    BucketAddress, CacheSettings, IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings,
     StorageSettings,
 };
 
@@ -43,17 +43,20 @@ pub struct Config {
     pub ingest: IngestSettings,
     /// How it answers.
     pub query: QuerySettings,
+    /// What it keeps of the object store.
+    pub cache: CacheSettings,
     /// What it says of itself.
     pub log: LogSettings,
 }
 
 /// Every topic, in the order in which to show them.
-pub const TOPICS: [Topic; 6] = [
+pub const TOPICS: [Topic; 7] = [
     ListenSettings::TOPIC,
     StorageSettings::TOPIC,
     ServiceSettings::TOPIC,
     IngestSettings::TOPIC,
     QuerySettings::TOPIC,
+    CacheSettings::TOPIC,
     LogSettings::TOPIC,
 ];
 
@@ -183,15 +186,31 @@ impl Config {
             service: ServiceSettings::read(&given)?,
             ingest: IngestSettings::read(&given)?,
             query: QuerySettings::read(&given)?,
+            cache: CacheSettings::read(&given)?,
             log: LogSettings::read(&given)?,
         };
         let StorageSettings { bucket, s3_endpoint, .. } = &config.storage;
         if s3_endpoint.is_some() && !matches!(bucket, Some(BucketAddress::S3 { .. })) {
             return Err(ConfigError::Contradiction(ENDPOINT_WITHOUT_S3.to_owned()));
         }
+        let CacheSettings { cache_disk, cache_memory, .. } = &config.cache;
+        for (setting, size, least) in [
+            ("cache-disk", cache_disk, LEAST_CACHE_DISK_BYTES),
+            ("cache-memory", cache_memory, LEAST_CACHE_MEMORY_BYTES),
+        ] {
+            if size.0 < least {
+                let least = least >> 20;
+                return Err(ConfigError::Contradiction(format!("setting {setting} must be at least {least}MiB")));
+            }
+        }
         Ok(config)
     }
 }
+
+/// With less the cache could not hold what is written to it at the same time.
+const LEAST_CACHE_DISK_BYTES: u64 = 256 << 20;
+/// With less it could not hold what one query reads.
+const LEAST_CACHE_MEMORY_BYTES: u64 = 32 << 20;
 
 #[cfg(test)]
 mod tests;

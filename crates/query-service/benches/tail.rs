@@ -12,11 +12,16 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use promql::{MatchOp, Matcher, Reading, Selection, SeriesSamples, SeriesSource};
-use query_service::{FetchLimits, Scope, Tail, TailSettings, TenantSource};
+use query_service::{
+    CacheParts, CacheSettings, FetchLimits, Needs, PageCache, Scope, Segments, SegmentsParts, SegmentsSettings,
+    Tail, TailSettings, TenantSource,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segment_store::testing::MemoryBucket;
-use segment_store::{FlushOutcome, SegmentKey, ShardId, TailOffer, TailSink};
+use segment_store::{
+    Bucket, Clock, FlushOutcome, SegmentKey, ShardId, SystemClock, TailOffer, TailSink,
+};
 use telemetry::{FloatRow, Labels, MetricBatch, MetricRows, Series, TenantId};
 
 const SERIES: usize = 50_000;
@@ -141,12 +146,20 @@ fn memory(_: &mut Criterion) {
 fn read(c: &mut Criterion) {
     let (tail, _) = filled(240);
     let time_range_ms = (START_MS, START_MS + 240 * SCRAPE_MS);
-    let scope = Scope { time_range_ms, with_provisional: true };
+    let scope = Scope { time_range_ms, with_provisional: true, needs: Needs::Labels };
     let no_limits = FetchLimits { bytes: 0, memory_bytes: 0 };
-    let (bucket, acme) = (MemoryBucket::default(), tenant());
-    let fetching = TenantSource::fetch(&tail, &bucket, &acme, scope, no_limits);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let source = runtime.block_on(fetching).unwrap();
+    let source = runtime.block_on(async {
+        let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let settings = CacheSettings::default();
+        let parts = CacheParts { bucket: Arc::clone(&bucket), clock: Arc::clone(&clock), settings };
+        let cache = PageCache::open(parts).await.unwrap();
+        let (shard, tail) = (ShardId(0), Arc::new(tail));
+        let settings = SegmentsSettings::default();
+        let segments = Segments::new(SegmentsParts { bucket, cache, shard, tail, clock, settings });
+        TenantSource::fetch(&segments, &tenant(), &scope, no_limits).await.unwrap()
+    });
     let selection = |matchers: Vec<Matcher>, minutes: i64| Selection {
         matchers,
         start_ms: time_range_ms.1 - minutes * 60_000,

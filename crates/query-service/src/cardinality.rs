@@ -6,12 +6,12 @@ use std::collections::{BinaryHeap, HashMap};
 
 use telemetry::METRIC_NAME;
 
-use crate::tail::TenantView;
+use crate::source::TenantSource;
 
 /// A name and a number.
 pub(crate) type Count = (String, u64);
 
-/// The largest of each kind, in descending order. A series that several generations hold counts in the one with most.
+/// The largest of each kind, in descending order. A series that several places hold counts in the one with most.
 #[derive(Debug, Default)]
 pub(crate) struct Cardinality {
     pub(crate) series: u64,
@@ -26,10 +26,10 @@ pub(crate) struct Cardinality {
 }
 
 impl Cardinality {
-    /// What the tail knows, at most `limit` of each kind.
-    pub(crate) fn of(view: &TenantView, limit: usize) -> Self {
+    /// What the tail and the newest data at rest know, at most `limit` of each kind.
+    pub(crate) fn of(source: &TenantSource, limit: usize) -> Self {
         let mut labels: HashMap<String, HashMap<String, u64>> = HashMap::new();
-        view.for_each_pair(|name, value, series| {
+        source.for_each_pair(|name, value, series| {
             let values = match labels.get_mut(name) {
                 Some(values) => values,
                 None => labels.entry(name.to_owned()).or_default(),
@@ -51,7 +51,7 @@ impl Cardinality {
         };
         let bytes = |values: &HashMap<String, u64>| values.keys().map(|value| value.len() as u64).sum();
         Self {
-            series: view.series().into(),
+            series: source.most_series(),
             label_pairs: labels.values().map(|values| values.len() as u64).sum(),
             series_by_metric: named(top(metrics.map(|(name, series)| (name.as_str(), *series)), limit)),
             values_by_label: named(top(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use promql::{EvalOptions, Expr, Plan, QueryOutput, Window};
-use segment_store::{Bucket, Clock, ShardId};
+use segment_store::{Clock, ShardId};
 use telemetry::TenantId;
 use tenancy::{QueryPermit, Tenant, TenantLimiter};
 use tokio::sync::{Semaphore, watch};
@@ -16,18 +16,17 @@ use tokio::sync::{Semaphore, watch};
 use crate::error::{Outcome, QueryError};
 use crate::limits::{QUERIES_AT_ONCE, QUERY_TIME_DEFAULT, TENANT_SHARE_OF_QUERIES};
 use crate::metrics::{Counters, QueryMetrics};
-use crate::source::{FetchLimits, Scope, TenantSource};
+use crate::segments::Segments;
+use crate::source::{FetchLimits, Needs, Scope, TenantSource};
 use crate::tail::Tail;
 
 /// What the engine works with.
 #[derive(Clone, Debug)]
 pub struct EngineParts {
-    /// The newest data.
-    pub tail: Arc<Tail>,
     /// Turns true once the tail knows everything that is in the bucket ([`crate::Follower::caught_up`]).
     pub caught_up: watch::Receiver<bool>,
-    /// Where older data is.
-    pub bucket: Arc<dyn Bucket>,
+    /// Where data is: what compaction made, and the tail beside it.
+    pub segments: Arc<Segments>,
     /// The shard of `tail`. Tenants of other shards are not served here.
     pub shard: ShardId,
     /// Time.
@@ -119,9 +118,9 @@ pub struct Cost {
     pub preparation: Duration,
     /// Time of evaluation.
     pub evaluation: Duration,
-    /// Bytes of segments read from the bucket.
+    /// Bytes of segments that were needed, from the cache or the bucket.
     pub cold_bytes: u64,
-    /// Partitions read from the bucket.
+    /// Objects that had something of the answer.
     pub cold_partitions: u64,
 }
 
@@ -215,7 +214,7 @@ impl QueryEngine {
     }
 
     pub(crate) fn tail(&self) -> &Tail {
-        &self.parts.tail
+        self.parts.segments.tail()
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -243,7 +242,11 @@ impl QueryEngine {
         let lookback_ms = lookback_ms.unwrap_or(settings.lookback_ms);
         let plan = promql::plan(&expr, window, &eval_options(&settings, lookback_ms, &|| false))
             .inspect_err(|_| self.counters.count(Outcome::BadRequest))?;
-        let scope = Scope { time_range_ms: time_range_ms(&plan), with_provisional: options.with_provisional };
+        let scope = Scope {
+            time_range_ms: time_range_ms(&plan),
+            with_provisional: options.with_provisional,
+            needs: Needs::Samples(plan.selections().into()),
+        };
         let counters = Arc::clone(&self.counters);
         self.run(tenant, scope, options, move |source, deadline, cost| {
             let cancelled = || deadline.is_over();
@@ -254,7 +257,7 @@ impl QueryEngine {
                 error => error,
             })?;
             counters.samples.fetch_add(output.stats.samples, Ordering::Relaxed);
-            let warnings = source.warnings;
+            let warnings = source.warnings();
             let cost = Cost { evaluation: deadline.elapsed().saturating_sub(started), ..cost };
             finish(Answer { output, warnings, cost }, deadline)
         })
@@ -317,16 +320,16 @@ impl QueryEngine {
             bytes: tenant.limits.query_bytes.unwrap_or(u64::MAX),
             memory_bytes: settings.limits.max_memory_bytes,
         };
-        let fetching = TenantSource::fetch(&self.parts.tail, &*self.parts.bucket, &tenant.id, scope, limits);
-        let source = tokio::time::timeout(deadline.left(), fetching)
-            .await
-            .map_err(|_| deadline.error("reading stored data"))??;
-        self.counters.cold_bytes.fetch_add(source.cold_bytes, Ordering::Relaxed);
+        let fetching = TenantSource::fetch(&self.parts.segments, &tenant.id, &scope, limits);
+        let source = tokio::time::timeout(deadline.left(), fetching).await.map_err(|_| {
+            deadline.error("reading stored data, or waiting for memory for it (limit fetched_memory)")
+        })??;
+        self.counters.cold_bytes.fetch_add(source.cold_bytes(), Ordering::Relaxed);
         let cost = Cost {
             queue,
             preparation: deadline.elapsed().saturating_sub(queue),
-            cold_bytes: source.cold_bytes,
-            cold_partitions: source.cold.len() as u64,
+            cold_bytes: source.cold_bytes(),
+            cold_partitions: source.cold_units() as u64,
             ..Cost::default()
         };
         let working = tokio::task::spawn_blocking(move || {

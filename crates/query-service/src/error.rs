@@ -6,6 +6,8 @@ use promql::{EvalError, LimitExceeded, ParseError, PlanError};
 use segment_store::ReadError;
 use tenancy::{AccessError, Denied};
 
+use crate::cache::FetchError;
+
 /// Why a request has no answer. `Display` is what the client is told; causes are logged where they happen.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -32,6 +34,14 @@ pub enum QueryError {
         "limit query_bytes reached: the query reads more than {limit_bytes} bytes of segments; use a shorter range"
     )]
     Bytes {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The query would hold more fetched data than all queries together may: ask for less.
+    #[error(
+        "limit fetched_memory reached: the query holds more than the {limit_bytes} bytes of stored data that all queries of a process may hold; use a shorter range"
+    )]
+    FetchedMemory {
         /// The limit.
         limit_bytes: u64,
     },
@@ -104,6 +114,13 @@ impl From<ReadError> for QueryError {
     }
 }
 
+impl From<FetchError> for QueryError {
+    fn from(error: FetchError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "a query's data could not be read");
+        Self::Unavailable(READ_FAILED)
+    }
+}
+
 /// How a query ended: a label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -115,7 +132,7 @@ pub enum Outcome {
     Refused,
     /// [`QueryError::TooMany`].
     TooMany,
-    /// [`QueryError::Limit`], [`QueryError::Bytes`].
+    /// [`QueryError::Limit`], [`QueryError::Bytes`], [`QueryError::FetchedMemory`].
     Limit,
     /// [`QueryError::Execution`].
     Execution,
@@ -180,7 +197,7 @@ impl QueryError {
             Self::Access(error) if error.is_forbidden() => (403, "forbidden", Outcome::Refused),
             Self::Access(_) => (401, "unauthorized", Outcome::Refused),
             Self::TooMany(_) => (429, "too_many_requests", Outcome::TooMany),
-            Self::Limit(_) | Self::Bytes { .. } => (422, "execution", Outcome::Limit),
+            Self::Limit(_) | Self::Bytes { .. } | Self::FetchedMemory { .. } => (422, "execution", Outcome::Limit),
             Self::Execution(_) => (422, "execution", Outcome::Execution),
             Self::Timeout { .. } => (503, "timeout", Outcome::Timeout),
             Self::Canceled => (499, "canceled", Outcome::Canceled),

@@ -1,16 +1,17 @@
 //! Brings into the tail what it was not offered: segments from before a restart, and those of other writers.
 //!
-//! First the tail **catches up** with what is in the bucket: of all segments only the footers are read, so that queries know
-//! what to read when. From then on queries are complete, and the process is ready; queries that come earlier wait, up to
-//! their time limit. Writes do not.
+//! First the tail **catches up** with what is in the bucket: after a listing the shard's manifest is read, and of the segments
+//! that it has not absorbed the footers, so that queries know what to read when. From then on queries are complete, and the
+//! process is ready; queries that come earlier wait, up to their time limit. Writes do not.
 //!
 //! Then it **warms up**: the newest segments that take no more than half of the memory, so that there is room for what is
 //! being written, are absorbed. Which those are is decided once. Until all of them are in, queries read them from the bucket.
 //!
-//! Meanwhile it **follows**: each second it lists what came since, and absorbs what is unknown. Most of the time that is
-//! nothing, because the writer beside it offered its segments before it stored them.
+//! Meanwhile it **follows**: each second it lists what came since, absorbs what is unknown, and looks whether the shard's
+//! manifest has changed. Most of the time there is nothing, because the writer beside it offered its segments before it stored
+//! them. When a compactor in this process says that it has committed, the manifest is read at once.
 //!
-//! Listings are worked through page by page, so that their length costs no memory. What fails for a reason that may pass is
+//! Listings are worked through page by page; of the first one the names are held. What fails for a reason that may pass is
 //! tried again a second later, from where it got to.
 
 use std::collections::VecDeque;
@@ -25,13 +26,14 @@ use segment_store::{
 };
 use storage_format::Signal;
 use telemetry::{MetricBatch, TenantId};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
     FOLLOW_ALONE_EVERY, FOLLOW_EVERY, FOLLOW_OVERLAP_MS, MEMORY_A_FRESH_BYTE, READS_AT_ONCE,
     WHOLE_LISTING_EVERY,
 };
+use crate::segments::Segments;
 use crate::tail::{PartitionPlace, Tail};
 
 /// What a follower works with.
@@ -43,6 +45,8 @@ pub struct FollowerParts {
     pub shard: ShardId,
     /// Where they go.
     pub tail: Arc<Tail>,
+    /// What compaction made of them.
+    pub segments: Arc<Segments>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Whether everything that is stored in the shard is offered to `tail` first, since nobody else writes there. Listings
@@ -57,6 +61,7 @@ pub struct Follower {
     progress: Arc<Progress>,
     caught_up: watch::Receiver<bool>,
     warm: watch::Receiver<bool>,
+    committed: Arc<Notify>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -94,7 +99,14 @@ impl Follower {
         let (announce_warm, warm) = watch::channel(false);
         let stop = CancellationToken::new();
         let tail = Arc::clone(&parts.tail);
-        let work = Work { parts, progress: Arc::clone(&progress), announce_caught_up, announce_warm };
+        let committed = Arc::new(Notify::new());
+        let work = Work {
+            parts,
+            progress: Arc::clone(&progress),
+            announce_caught_up,
+            announce_warm,
+            committed: Arc::clone(&committed),
+        };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -103,7 +115,7 @@ impl Follower {
                 () = work.run() => {}
             }
         });
-        Self { tail, progress, caught_up, warm, stop, task }
+        Self { tail, progress, caught_up, warm, committed, stop, task }
     }
 
     /// Turns true once everything that was in the bucket at the start is known to the tail.
@@ -116,6 +128,12 @@ impl Follower {
     #[must_use]
     pub fn warm(&self) -> watch::Receiver<bool> {
         self.warm.clone()
+    }
+
+    /// To be notified by a compactor in this process whenever it has replaced a manifest of the shard.
+    #[must_use]
+    pub fn committed(&self) -> Arc<Notify> {
+        Arc::clone(&self.committed)
     }
 
     /// How far it is, on the monotonic clock `clock`.
@@ -149,6 +167,7 @@ struct Work {
     progress: Arc<Progress>,
     announce_caught_up: watch::Sender<bool>,
     announce_warm: watch::Sender<bool>,
+    committed: Arc<Notify>,
 }
 
 impl Work {
@@ -159,36 +178,56 @@ impl Work {
         futures::join!(self.warm_up(hot), self.follow());
     }
 
-    /// Notes all that is in the bucket as cold. Returns the newest segments that fit in memory, in segment order.
+    /// Notes all that is in the bucket, and that compaction has not absorbed, as cold. Returns the newest segments that fit in
+    /// memory, in segment order.
     async fn catch_up(&self) -> VecDeque<FreshObject> {
         let started_ms = monotonic_ms(&*self.parts.clock);
-        let mut newest = Newest::within(self.parts.tail.settings().memory_bytes as u64 / 2);
+        let FollowerParts { bucket, shard, segments, .. } = &self.parts;
+        let mut listed = Vec::new();
         let mut start_after = None;
         loop {
-            match self.note_page(start_after.as_deref(), &mut newest).await {
-                Ok(Some(next)) => start_after = Some(next),
-                Ok(None) => break,
+            match list_fresh_page(&**bucket, *shard, start_after.as_deref()).await {
+                Ok(page) => {
+                    listed.extend(page.objects);
+                    start_after = page.next;
+                    if start_after.is_none() {
+                        break;
+                    }
+                }
                 Err(error) => self.failed(&error).await,
             }
+        }
+        // After the listing: what is absorbed meanwhile is then in both, and not in neither.
+        while let Err(error) = segments.begin().await {
+            self.failed(&error).await;
+        }
+        let manifest = segments.manifest();
+        listed.retain(|object| !manifest.has_absorbed(&object.key));
+        let mut newest = Newest::within(self.parts.tail.settings().memory_bytes as u64 / 2);
+        let mut noted = 0;
+        while let Err(error) = self.note_all(&listed, &mut noted, &mut newest).await {
+            self.failed(&error).await;
         }
         self.progress.last_listing_ms.store(started_ms, Ordering::Relaxed);
         newest.in_order()
     }
 
-    async fn note_page(
+    /// Notes the segments of `listed` from number `noted` on as cold; `noted` says how far it got.
+    async fn note_all(
         &self,
-        start_after: Option<&str>,
+        listed: &[FreshObject],
+        noted: &mut usize,
         newest: &mut Newest,
-    ) -> Result<Option<String>, ReadError> {
-        let FollowerParts { bucket, shard, tail, .. } = &self.parts;
-        let page = list_fresh_page(&**bucket, *shard, start_after).await?;
-        let unknown = page.objects.into_iter().filter(|object| !tail.knows(&object.key));
-        let footers = stream::iter(unknown)
-            .map(|object| async move { (object, read_fresh_footer(&**bucket, &object).await) });
+    ) -> Result<(), ReadError> {
+        let FollowerParts { bucket, tail, .. } = &self.parts;
+        let footers = stream::iter(listed[*noted..].to_vec()).map(|object| async move {
+            let is_known = tail.knows(&object.key);
+            (object, if is_known { None } else { Some(read_fresh_footer(&**bucket, &object).await) })
+        });
         let mut footers = std::pin::pin!(footers.buffered(READS_AT_ONCE));
         while let Some((object, footer)) = footers.next().await {
             match footer {
-                Ok(footer) => {
+                Some(Ok(footer)) => {
                     let metrics = footer.partitions().iter().filter(|entry| entry.signal == Signal::Metrics);
                     let places = metrics.map(|entry| {
                         let (min_time_ms, max_time_ms) = (entry.min_time_ms, entry.max_time_ms);
@@ -200,10 +239,12 @@ impl Work {
                     tail.note_cold(object.key, places);
                     newest.push(object);
                 }
-                Err(error) => self.pass_over(object.key, error)?,
+                Some(Err(error)) => self.pass_over(object.key, error)?,
+                None => {}
             }
+            *noted += 1;
         }
-        Ok(page.next)
+        Ok(())
     }
 
     /// Takes `hot` into memory, and lets queries read it there once all of it is.
@@ -242,12 +283,12 @@ impl Work {
     }
 
     async fn follow(&self) {
-        let FollowerParts { shard, tail, clock, is_only_writer, .. } = &self.parts;
+        let FollowerParts { shard, tail, segments, clock, is_only_writer, .. } = &self.parts;
         let every = if *is_only_writer { FOLLOW_ALONE_EVERY } else { FOLLOW_EVERY };
         // A whole listing that failed goes on where it was when its turn comes again.
         let mut whole_from = None;
         for round in 1_u64.. {
-            tokio::time::sleep(every).await;
+            self.until_next_round(every).await;
             let started_ms = monotonic_ms(&**clock);
             let listed = if round.is_multiple_of(WHOLE_LISTING_EVERY) {
                 self.absorb_after(&mut whole_from).await
@@ -258,7 +299,12 @@ impl Work {
                 });
                 self.absorb_after(&mut { from }).await
             };
-            match listed {
+            // After the listing, as always.
+            let looked = match listed {
+                Ok(()) => segments.refresh().await,
+                Err(error) => Err(error),
+            };
+            match looked {
                 Ok(()) => {
                     self.progress.last_listing_ms.store(started_ms, Ordering::Relaxed);
                     self.rank_series().await;
@@ -268,12 +314,29 @@ impl Work {
         }
     }
 
+    /// Waits for the next listing, and reads the shard's manifest whenever a compactor has committed meanwhile.
+    async fn until_next_round(&self, every: Duration) {
+        let mut round = std::pin::pin!(tokio::time::sleep(every));
+        loop {
+            tokio::select! {
+                () = &mut round => return,
+                () = self.committed.notified() => {
+                    if let Err(error) = self.parts.segments.refresh().await {
+                        self.failed(&error).await;
+                    }
+                }
+            }
+        }
+    }
+
     /// Absorbs what is unknown after the key `from`, page by page. `from` says how far it got, and is `None` at the end.
     async fn absorb_after(&self, from: &mut Option<String>) -> Result<(), ReadError> {
-        let FollowerParts { bucket, shard, tail, .. } = &self.parts;
+        let FollowerParts { bucket, shard, tail, segments, .. } = &self.parts;
         loop {
             let page = list_fresh_page(&**bucket, *shard, from.as_deref()).await?;
-            let unknown = page.objects.into_iter().filter(|object| !tail.knows(&object.key));
+            let is_unknown =
+                |object: &FreshObject| !tail.knows(&object.key) && !segments.has_taken_over(&object.key);
+            let unknown = page.objects.into_iter().filter(is_unknown);
             let mut reads = std::pin::pin!(self.reads(unknown.collect()));
             while let Some((segment, partitions)) = reads.next().await {
                 match partitions {

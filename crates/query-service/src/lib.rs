@@ -3,13 +3,17 @@
 //! ```text
 //! flushes ─offer, settle─► tail ◄─absorb─ follow ◄─LIST, GET─ bucket
 //!                           │                                   │
-//! request ─► http ─► engine ┴─► source (the tail as of now ∪ ◄──┘ what is not in it) ─► promql ─► http
+//!                           │        segments ◄── cache ◄─GET───┤
+//!                           ▼            ▼                      │
+//! request ─► http ─► engine ─► source (tail ∪ what is not in it) ─► promql ─► http
 //! ```
 //!
 //! | module | what |
 //! |---|---|
 //! | [`tail`] | the newest data in memory, visible before it is durable |
 //! | [`follow`] | brings in what the tail was not offered |
+//! | [`segments`] | what compaction made: manifests, indexes, blocks |
+//! | [`cache`] | pages of objects, in memory and on disk |
 //! | `source` | what one query reads: fetched first, evaluated then |
 //! | `engine` | limits, deadlines, places; knows nothing of HTTP |
 //! | [`http`] | Prometheus's API |
@@ -23,15 +27,18 @@ pub mod http;
 pub mod limits;
 mod metrics;
 mod samples;
+pub mod segments;
 mod source;
 pub mod tail;
 #[cfg(test)]
 mod testing;
 
+pub use cache::{CacheError, CacheParts, CacheSettings, CacheStats, KindStats, PageCache, PageKind};
 pub use engine::{Answer, Cost, EngineParts, Query, QueryEngine, QuerySettings, RequestOptions};
 pub use error::{Outcome, QueryError};
 pub use follow::{Follower, FollowerParts, FollowerStats};
 pub use http::{HttpParts, paths, router};
 pub use metrics::{LATENCY_BOUNDS, QueryMetrics};
-pub use source::{FetchLimits, Scope, TenantSource};
+pub use segments::{Segments, SegmentsParts, SegmentsSettings, SegmentsStats};
+pub use source::{FetchLimits, Needs, Scope, TenantSource};
 pub use tail::{PartitionPlace, Tail, TailSettings, TailStats};

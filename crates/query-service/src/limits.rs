@@ -80,3 +80,17 @@ pub const DISK_FLUSHERS: usize = 2;
 pub const DISK_QUEUE_BYTES: usize = 64 << 20;
 /// Blocks on disk that are looked through at the same time at the start.
 pub const DISK_RECOVERY_TASKS: usize = 4;
+
+/// How long a tenant's manifest is taken as it is. What it names stays for the grace of compaction, which is much longer.
+pub const TENANT_MANIFEST_AGE: Duration = Duration::from_secs(60);
+/// Tenants whose manifests are held, without their ledgers: some kilobytes each.
+pub const MAX_TENANT_MANIFESTS: usize = 10_000;
+/// Fresh segments that are brought into memory because they were absorbed before a listing showed them. With more of them
+/// queries read what absorbed them instead.
+pub const MAX_MISSED_SEGMENTS: usize = 256;
+/// Segments whose metadata and cardinality are shown beside the tail's: the newest ones say it all.
+pub const OVERVIEW_SEGMENTS: usize = 8;
+/// Memory (bytes) for what all queries of a process fetch, together. Those that find no room wait.
+pub const FETCHED_MEMORY_BYTES: usize = 2 << 30;
+/// Damaged objects that are remembered for a tenant.
+pub const MAX_DAMAGED_OBJECTS: usize = 1_000;

@@ -11,10 +11,15 @@ pub(crate) fn merge_newer(out: &mut SeriesSamples, newer: &SeriesSamples) {
         out.timestamps_ms.extend_from_slice(&newer.timestamps_ms);
         out.values.extend_from_slice(&newer.values);
         out.histograms.extend_from_slice(&newer.histograms);
+        out.omitted.extend_from_slice(&newer.omitted);
         return;
     }
-    let older = std::mem::take(out);
+    let mut older = std::mem::take(out);
     merge_floats(out, &older, newer);
+    // No two places have thinned samples of the same day.
+    out.omitted = std::mem::take(&mut older.omitted);
+    out.omitted.extend_from_slice(&newer.omitted);
+    out.omitted.sort_by_key(|row| row.timestamp_ms);
     merge_histograms(out, older, newer);
 }
 

@@ -1,27 +1,39 @@
-//! What a query reads from: the tail as of one moment, and the partitions that are not in it, fetched beforehand.
+//! What a query reads from: the tail as of one moment, and what is not in it, fetched beforehand.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
-use promql::{LimitExceeded, Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
-use segment_store::{Bucket, FreshObject, ReadError, SegmentKey, read_fresh_footer, read_fresh_partition};
-use storage_format::Signal;
-use telemetry::{Labels, MetricBatch, Series, TenantId};
+use promql::{Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
+use storage_format::FormatError;
+use telemetry::{Labels, Metadata, MetricBatch, Series, TenantId};
 
 use crate::error::QueryError;
-use crate::limits::READS_AT_ONCE;
-use crate::tail::{
-    Having, PartitionPlace, Selected, Tail, TenantView, batch_overlaps, for_each_name_set, for_each_series,
-};
+use crate::segments::{Cold, Loaded, SegmentPart, Segments};
+use crate::tail::{Having, Selected, batch_overlaps, for_each_name_set, for_each_series};
 
 /// Which of a tenant's data a query needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scope {
     /// Earliest and latest timestamp (ms, inclusive).
     pub time_range_ms: (i64, i64),
     /// Whether data counts that is not durable yet.
     pub with_provisional: bool,
+    /// What of it.
+    pub needs: Needs,
+}
+
+/// What of the data in a time range a query needs.
+#[derive(Clone, Debug)]
+pub enum Needs {
+    /// What the newest data says about itself: metadata, and which labels there are; whatever the time range.
+    Overview,
+    /// Labels of series.
+    Labels,
+    /// The samples that are selected, each in its own time range.
+    Samples(Arc<[Selection]>),
+    /// The exemplars of series that one of these finds.
+    Exemplars(Arc<[Vec<Matcher>]>),
 }
 
 /// What fetching may cost.
@@ -29,56 +41,69 @@ pub struct Scope {
 pub struct FetchLimits {
     /// Bytes of segments.
     pub bytes: u64,
-    /// Memory for what is decoded from them (bytes).
+    /// Memory for what is held of them (bytes).
     pub memory_bytes: u64,
 }
 
 /// A tenant's data as one query sees it: in memory, all of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TenantSource {
-    pub(crate) view: TenantView,
-    /// In segment order.
-    pub(crate) cold: Vec<Arc<MetricBatch>>,
-    /// Bytes read from the bucket.
-    pub(crate) cold_bytes: u64,
-    /// What the store has to say about every answer from it.
-    pub(crate) warnings: Vec<String>,
+    segments: Arc<Segments>,
+    tenant: TenantId,
+    loaded: Loaded,
 }
 
 impl TenantSource {
-    /// Fetches what is not in memory. What is damaged is left out, and the tail told of it. A segment that is not there is an
-    /// error: nothing deletes segments, and as long as no manifest says what took its place, going on without it would be a
-    /// wrong answer.
+    /// Fetches what is not in memory. What is damaged is left out, and [`Self::warnings`] says so. An object that is not there,
+    /// although the newest manifests name it, is an error: going on without it would be a wrong answer.
     ///
     /// # Errors
-    /// [`QueryError::Bytes`], [`QueryError::Limit`], [`QueryError::Unavailable`].
+    /// [`QueryError::Bytes`], [`QueryError::Limit`], [`QueryError::FetchedMemory`], [`QueryError::Unavailable`].
     pub async fn fetch(
-        tail: &Tail,
-        bucket: &dyn Bucket,
+        segments: &Arc<Segments>,
         tenant: &TenantId,
-        scope: Scope,
+        scope: &Scope,
         limits: FetchLimits,
     ) -> Result<Self, QueryError> {
-        let (start_ms, end_ms) = scope.time_range_ms;
-        let view = tail.view(tenant, scope.with_provisional, start_ms, end_ms);
-        let (cold, cold_bytes) = fetch_cold(tail, bucket, tenant, &view.cold, limits).await?;
-        Ok(Self { view, cold, cold_bytes, warnings: tail.warnings(tenant) })
+        let loaded = segments.load(tenant, scope, limits).await?;
+        Ok(Self { segments: Arc::clone(segments), tenant: tenant.clone(), loaded })
+    }
+
+    /// Bytes of segments that it needs.
+    pub(crate) fn cold_bytes(&self) -> u64 {
+        self.loaded.cold_bytes
+    }
+
+    /// How many objects have something of it.
+    pub(crate) fn cold_units(&self) -> usize {
+        self.loaded.cold.len()
+    }
+
+    /// What the store has to say about every answer from it; known in full once everything is read.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        for damaged in self.segment_parts().filter_map(SegmentPart::damaged) {
+            self.segments.note_damaged(&self.tenant, damaged);
+        }
+        let quarantined = self.loaded.quarantined.iter().map(String::as_str);
+        let mut warnings = self.segments.warnings(&self.tenant, quarantined);
+        warnings.extend_from_slice(&self.loaded.notes);
+        warnings
     }
 
     /// Series that all matchers hold for.
     pub(crate) fn select(&self, matchers: &[Matcher], having: Having, time_range_ms: (i64, i64)) -> Selected {
-        Selected::new(&self.view, &self.cold, matchers, having, time_range_ms)
+        Selected::new(&self.loaded.view, &self.loaded.cold, matchers, having, time_range_ms)
     }
 
-    /// Calls `each` with every series that all matchers hold for and that has samples in the time range (ms, both inclusive);
-    /// several times, in no order, until it breaks off.
+    /// Calls `each` with every series that all matchers hold for and that has samples in the time range (ms, both
+    /// inclusive), several times, in no order, until it breaks off.
     pub(crate) fn for_each_series(
         &self,
         matchers: &[Matcher],
         time_range_ms: (i64, i64),
         each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        for_each_series(&self.view, &self.cold, matchers, time_range_ms, each)
+        for_each_series(&self.loaded.view, &self.loaded.cold, matchers, time_range_ms, each)
     }
 
     /// Calls `each` with such series of which every set of label names has one; several times, in no order.
@@ -88,13 +113,17 @@ impl TenantSource {
         time_range_ms: (i64, i64),
         each: impl FnMut(&Series) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        for_each_name_set(&self.view, &self.cold, matchers, time_range_ms, each)
+        for_each_name_set(&self.loaded.view, &self.loaded.cold, matchers, time_range_ms, each)
     }
 
     /// Calls `each` with every label name of series with samples in the time range (ms, both inclusive); several times, in
     /// no order.
     pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
-        self.view.for_each_label_name(time_range_ms, &mut each);
+        self.loaded.view.for_each_label_name(time_range_ms, &mut each);
+        for part in self.segment_parts() {
+            let segment = part.segment();
+            segment.index().names_of(&segment.present(time_range_ms)).into_iter().for_each(&mut each);
+        }
         for labels in self.cold_labels(time_range_ms) {
             labels.iter().for_each(|(name, _)| each(name));
         }
@@ -107,12 +136,65 @@ impl TenantSource {
         time_range_ms: (i64, i64),
         mut each: impl FnMut(&str),
     ) {
-        self.view.for_each_label_value(name, time_range_ms, &mut each);
+        self.loaded.view.for_each_label_value(name, time_range_ms, &mut each);
+        for part in self.segment_parts() {
+            let segment = part.segment();
+            segment.index().values_of(name, &segment.present(time_range_ms)).into_iter().for_each(&mut each);
+        }
         self.cold_labels(time_range_ms).filter_map(|labels| labels.get(name)).for_each(&mut each);
     }
 
+    /// Calls `each` with every label name, value, and the number of series that have it, object by object.
+    pub(crate) fn for_each_pair(&self, mut each: impl FnMut(&str, &str, u64)) {
+        self.loaded.view.for_each_pair(&mut each);
+        for part in self.segment_parts() {
+            if let Err(error) = part.segment().for_each_pair(&mut each) {
+                self.note_damage(part, &error);
+            }
+        }
+    }
+
+    /// Series in the largest place where there are any.
+    pub(crate) fn most_series(&self) -> u64 {
+        let at_rest = self.segment_parts().map(|part| part.segment().index().series_count());
+        u64::from(at_rest.max().unwrap_or(0).max(self.loaded.view.series()))
+    }
+
+    /// What the objects at rest say about metrics: family name → metadata; later ones win.
+    pub(crate) fn metadata(&self) -> BTreeMap<&str, &Metadata> {
+        let mut all = BTreeMap::new();
+        for cold in &self.loaded.cold {
+            let metadata = match cold {
+                Cold::Batch(batch) => &batch.metadata,
+                Cold::Segment(part) => part.segment().index().metadata(),
+            };
+            all.extend(metadata.iter().map(|(name, entry)| (name.as_str(), entry)));
+        }
+        all
+    }
+
+    fn note_damage(&self, part: &SegmentPart, error: &FormatError) {
+        let (object, error) = (part.segment().key(), error as &dyn std::error::Error);
+        tracing::error!(tenant = %self.tenant, %object, error, "an index cannot be read");
+        self.segments.note_damaged(&self.tenant, object);
+    }
+
+    fn segment_parts(&self) -> impl Iterator<Item = &SegmentPart> {
+        self.loaded.cold.iter().filter_map(|cold| match cold {
+            Cold::Segment(part) => Some(&**part),
+            Cold::Batch(_) => None,
+        })
+    }
+
+    fn batches(&self) -> impl Iterator<Item = &MetricBatch> {
+        self.loaded.cold.iter().filter_map(|cold| match cold {
+            Cold::Batch(batch) => Some(&**batch),
+            Cold::Segment(_) => None,
+        })
+    }
+
     fn cold_labels(&self, (start_ms, end_ms): (i64, i64)) -> impl Iterator<Item = &Labels> {
-        self.cold.iter().flat_map(move |batch| {
+        self.batches().flat_map(move |batch| {
             let series = batch.series.iter().enumerate();
             let within = series.filter(move |(index, _)| batch_overlaps(batch, *index, start_ms, end_ms));
             within.map(|(_, series)| series.labels())
@@ -124,72 +206,12 @@ impl SeriesSource for TenantSource {
     fn select(&self, selection: &Selection) -> Result<Box<dyn SelectedSeries + '_>, SourceError> {
         let time_range_ms = (selection.start_ms, selection.end_ms);
         let having = if selection.wants_latest_only() { Having::Latest } else { Having::Samples };
-        Ok(Box::new(self.select(&selection.matchers, having, time_range_ms)))
+        let answers = |cold: &&Cold| match cold {
+            Cold::Batch(_) => true,
+            Cold::Segment(part) => part.answers(selection.reading),
+        };
+        let cold: Vec<Cold> = self.loaded.cold.iter().filter(answers).cloned().collect();
+        let view = &self.loaded.view;
+        Ok(Box::new(Selected::new(view, &cold, &selection.matchers, having, time_range_ms)))
     }
-}
-
-/// What was read, or nothing where the tenant's part of `segment` is damaged, of which the tail is told.
-fn unless_damaged<T>(
-    tail: &Tail,
-    tenant: &TenantId,
-    segment: SegmentKey,
-    read: Result<T, ReadError>,
-) -> Result<Option<T>, QueryError> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(error @ ReadError::Segment { .. }) => {
-            if tail.note_damaged(tenant, segment) {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(%tenant, %segment, error, "a tenant's part of a segment cannot be read; queries lack it");
-            }
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn fetch_cold(
-    tail: &Tail,
-    bucket: &dyn Bucket,
-    tenant: &TenantId,
-    places: &[PartitionPlace],
-    limits: FetchLimits,
-) -> Result<(Vec<Arc<MetricBatch>>, u64), QueryError> {
-    let footers = stream::iter(places.to_vec()).map(|place| async move {
-        let object = FreshObject { key: place.segment, len: 0 };
-        let footer = read_fresh_footer(bucket, &object).await;
-        (object, footer.map(|footer| footer.find(tenant, Signal::Metrics).cloned()))
-    });
-    let mut footers = std::pin::pin!(footers.buffered(READS_AT_ONCE));
-    let (mut entries, mut bytes) = (Vec::new(), 0_u64);
-    while let Some((object, entry)) = footers.next().await {
-        let Some(entry) = unless_damaged(tail, tenant, object.key, entry)?.flatten() else { continue };
-        bytes = bytes.saturating_add(entry.range.end - entry.range.start);
-        if bytes > limits.bytes {
-            return Err(QueryError::Bytes { limit_bytes: limits.bytes });
-        }
-        entries.push((object, entry));
-    }
-    let partitions = stream::iter(entries).map(|(object, entry)| async move {
-        (object.key, read_fresh_partition(bucket, &object, &entry).await)
-    });
-    let mut partitions = std::pin::pin!(partitions.buffered(READS_AT_ONCE));
-    let (mut batches, mut memory_bytes) = (Vec::with_capacity(places.len()), 0_u64);
-    while let Some((segment, batch)) = partitions.next().await {
-        let Some(batch) = unless_damaged(tail, tenant, segment, batch)? else { continue };
-        memory_bytes = memory_bytes.saturating_add(batch_memory_bytes(&batch));
-        if memory_bytes > limits.memory_bytes {
-            return Err(LimitExceeded::Memory { limit: limits.memory_bytes }.into());
-        }
-        batches.push(Arc::new(batch));
-        tokio::task::yield_now().await;
-    }
-    Ok((batches, bytes))
-}
-
-fn batch_memory_bytes(batch: &MetricBatch) -> u64 {
-    let labels: usize = batch.series.iter().map(|series| series.labels().memory_bytes() + 48).sum();
-    let histograms: usize = batch.histograms.iter().map(|(_, _, histogram)| histogram.memory_bytes()).sum();
-    let exemplars: usize = batch.exemplars.iter().map(|(_, each)| each.labels.memory_bytes() + 32).sum();
-    (labels + histograms + exemplars + 16 * batch.values.len()) as u64
 }

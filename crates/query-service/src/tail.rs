@@ -92,6 +92,8 @@ pub struct Tail {
     folding: Mutex<()>,
     memory_bytes: AtomicUsize,
     damage: Mutex<Damage>,
+    /// Segments up to here may be missing whatever the tenants' own state says.
+    floor: Mutex<Option<SegmentKey>>,
 }
 
 /// Segments that queries lack, in whole or in part.
@@ -99,8 +101,8 @@ pub struct Tail {
 struct Damage {
     /// Every one of them.
     segments: BTreeSet<SegmentKey>,
-    /// How many of them do not even show whose data they hold.
-    of_unknown_tenants: usize,
+    /// Those of them that do not even show whose data they hold.
+    of_unknown_tenants: BTreeSet<SegmentKey>,
 }
 
 /// A tenant's part of a flush.
@@ -352,7 +354,7 @@ impl Tail {
         self.flushes.lock().known.insert(segment);
         let mut damage = self.damage.lock();
         if damage.segments.insert(segment) {
-            damage.of_unknown_tenants += 1;
+            damage.of_unknown_tenants.insert(segment);
         }
     }
 
@@ -369,13 +371,47 @@ impl Tail {
         self.damage.lock().segments.len()
     }
 
-    /// What every answer to `tenant` has to say as long as it is so.
+    /// The segments that `tenant`'s queries lack, in whole or in part.
+    pub(crate) fn damage_of(&self, tenant: &TenantId) -> Vec<SegmentKey> {
+        let of_tenant = self.tenants.read().get(tenant).map(|tenant| tenant.damaged_segments());
+        let mut segments = of_tenant.unwrap_or_default();
+        segments.extend(&self.damage.lock().of_unknown_tenants);
+        segments
+    }
+
+    /// Segments up to `segment` need not be in the tail: queries find their data elsewhere.
+    pub fn raise_floor(&self, segment: SegmentKey) {
+        let mut floor = self.floor.lock();
+        *floor = (*floor).max(Some(segment));
+    }
+
+    /// How far [`Self::raise_floor`] went.
     #[must_use]
-    pub fn warnings(&self, tenant: &TenantId) -> Vec<String> {
-        let of_tenant = self.tenants.read().get(tenant).map_or(0, |tenant| tenant.damaged_segments());
-        match of_tenant + self.damage.lock().of_unknown_tenants {
-            0 => Vec::new(),
-            count => vec![format!("{count} damaged segments cannot be read: results may lack samples")],
+    pub fn floor(&self) -> Option<SegmentKey> {
+        *self.floor.lock()
+    }
+
+    /// The last segment whose part of `tenant` may not be in memory: all later ones are.
+    pub(crate) fn horizon(&self, tenant: &TenantId) -> Option<SegmentKey> {
+        let of_tenant = self.tenants.read().get(tenant).and_then(|tenant| tenant.horizon());
+        of_tenant.max(self.floor())
+    }
+
+    /// Notes that compaction has absorbed these segments, and that queries find their data in what it made: they are no longer
+    /// read from the bucket. What of them is in memory stays.
+    pub fn take_over(&self, absorbed: &BTreeSet<SegmentKey>) {
+        if absorbed.is_empty() {
+            return;
+        }
+        let tenants: Vec<Arc<TenantTail>> = self.tenants.read().values().cloned().collect();
+        tenants.iter().for_each(|tenant| tenant.take_over(absorbed));
+    }
+
+    /// Forgets names of segments that were deleted: no listing shows them any more.
+    pub(crate) fn forget_names<'a>(&self, deleted: impl Iterator<Item = &'a SegmentKey>) {
+        let mut flushes = self.flushes.lock();
+        for segment in deleted.filter(|segment| !flushes.pending.contains_key(segment)).collect::<Vec<_>>() {
+            flushes.known.remove(segment);
         }
     }
 

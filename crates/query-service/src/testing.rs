@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use segment_store::{Bucket, ManualClock, PutCondition, SegmentKey, ShardId};
+use segment_store::{Bucket, Clock, ManualClock, PutCondition, SegmentKey, ShardId};
 use storage_format::{FreshPartition, encode_fresh};
 use telemetry::{FloatRow, Labels, MetricBatch, MetricRows, Series, TenantId};
 use tenancy::{Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Scope, TenantEntry};
 use tokio::sync::watch;
 
-use crate::{EngineParts, QueryEngine, QuerySettings, Tail};
+use crate::{
+    CacheParts, CacheSettings, EngineParts, PageCache, QueryEngine, QuerySettings, Segments, SegmentsParts,
+    SegmentsSettings, Tail,
+};
 
 /// When tests happen: 2026-11-22 12:00 UTC.
 pub(crate) const NOW_MS: i64 = 1_795_348_800_000;
@@ -53,6 +57,25 @@ pub(crate) async fn store(bucket: &dyn Bucket, key: SegmentKey, partitions: &[(&
     bucket.put(&key.to_string(), body, PutCondition::IfAbsent, None).await.unwrap();
 }
 
+/// What reads from `bucket` beside `tail`, with a cache in memory.
+pub(crate) fn segments(tail: &Arc<Tail>, bucket: &Arc<dyn Bucket>, clock: Arc<dyn Clock>) -> Arc<Segments> {
+    let parts = CacheParts {
+        bucket: Arc::clone(bucket),
+        clock: Arc::clone(&clock),
+        settings: CacheSettings::default(),
+    };
+    // Nothing has to be waited for without a disk.
+    let cache = PageCache::open(parts).now_or_never().unwrap().unwrap();
+    Segments::new(SegmentsParts {
+        bucket: Arc::clone(bucket),
+        cache,
+        shard: ShardId(0),
+        tail: Arc::clone(tail),
+        clock,
+        settings: SegmentsSettings::default(),
+    })
+}
+
 /// An engine over `tail` whose follower has caught up, or never does.
 pub(crate) fn engine(
     tail: &Arc<Tail>,
@@ -60,12 +83,12 @@ pub(crate) fn engine(
     caught_up: watch::Receiver<bool>,
     settings: QuerySettings,
 ) -> QueryEngine {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW_MS));
     QueryEngine::new(EngineParts {
-        tail: Arc::clone(tail),
+        segments: segments(tail, &bucket, Arc::clone(&clock)),
         caught_up,
-        bucket,
         shard: ShardId(0),
-        clock: Arc::new(ManualClock::new(NOW_MS)),
+        clock,
         settings,
     })
 }

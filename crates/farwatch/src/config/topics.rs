@@ -7,7 +7,7 @@ use telemetry::TenantId;
 use wire::otlp::Promotion;
 
 use super::setting::topic;
-use super::value::{Bound, Linger, ListenAddress, LogFilter, ServerUrl, SettingValue};
+use super::value::{Bound, ByteSize, Linger, ListenAddress, LogFilter, ServerUrl, SettingValue};
 
 topic! {
     /// Where Farwatch listens.
@@ -68,6 +68,19 @@ topic! {
         /// Parts of PromQL that are off by default, by Prometheus's names and separated by commas:
         /// `promql-experimental-functions`, `promql-delayed-name-removal`.
         enable_feature: Features = "", "NAMES";
+    }
+}
+
+topic! {
+    /// What queries keep of the object store, so that they need not read it again.
+    pub struct CacheSettings {
+        /// Directory for parts of objects, which are found there again after a restart. Not set: the folder `cache` in
+        /// `data-dir` if `bucket` is on S3; otherwise there is none, since the data is on this machine anyway.
+        cache_dir: Option<PathBuf> = "", "DIR";
+        /// How much may be in that directory, at least 256MiB. It is taken bit by bit.
+        cache_disk: ByteSize = "8GiB", "BYTES";
+        /// Memory for parts of objects, indexes and decoded data, beside that for the newest data. At least 32MiB.
+        cache_memory: ByteSize = "512MiB", "BYTES";
     }
 }
 
@@ -214,6 +227,16 @@ mod tests {
         assert_eq!(Promotion::parse("*"), Ok(Promotion::AllExcept(BTreeSet::new())));
         let two = BTreeSet::from(["a.b".to_owned(), "c".to_owned()]);
         assert_eq!(Promotion::parse("c, a.b"), Ok(Promotion::Only(two)));
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, bytes) in [("0", 0), ("65536", 65_536), ("3KiB", 3_072), ("8 GiB", 8 << 30)] {
+            assert_eq!(ByteSize::parse(text), Ok(ByteSize(bytes)), "{text}");
+        }
+        for bad in ["", "MiB", "1MB", "-1", "1.5GiB", "99999999TiB"] {
+            assert!(ByteSize::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

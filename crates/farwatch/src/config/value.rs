@@ -60,6 +60,27 @@ impl SettingValue for Duration {
     }
 }
 
+/// A number of bytes, such as `512MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl SettingValue for ByteSize {
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "a number of bytes such as 65536, 64KiB, 512MiB or 8GiB".to_owned();
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let shift = match text[digits..].trim_start() {
+            "" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            "TiB" => 40,
+            _ => return Err(expected()),
+        };
+        let number: u64 = text[..digits].parse().map_err(|_| expected())?;
+        number.checked_mul(1 << shift).map(Self).ok_or_else(expected)
+    }
+}
+
 /// How long a write may wait for company: at most [`Linger::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linger(pub Duration);

@@ -1,6 +1,8 @@
 //! `/metrics`: what every part counts, on one page.
 
-use query_service::{FollowerStats, LATENCY_BOUNDS, QueryMetrics, TailStats};
+use query_service::{
+    CacheStats, FollowerStats, KindStats, LATENCY_BOUNDS, PageKind, QueryMetrics, SegmentsStats, TailStats,
+};
 use segment_store::commit::{GroupCommitStats, PUT_LATENCY_BOUNDS_MS};
 use segment_store::{Operation, RequestCounts};
 
@@ -31,6 +33,8 @@ pub fn page(node: &Node) -> String {
         queries(&mut page, &query.engine.metrics());
         tail(&mut page, &query.tail.stats());
         follower(&mut page, &query.follower_stats(&*node.clock));
+        cache(&mut page, &query.cache.stats());
+        segments(&mut page, &query.segments.stats());
     }
     if let Some(ingest) = &node.ingest {
         ingest.snapshot().write_prometheus(&mut text);
@@ -118,7 +122,7 @@ fn queries(page: &mut Exposition<'_>, metrics: &QueryMetrics) {
     let samples = metrics.samples as f64;
     page.single(Kind::Counter, "farwatch_query_samples_total", "Samples that queries read.", samples);
     let bytes = metrics.cold_bytes as f64;
-    let help = "Bytes of segments that queries read from the object store.";
+    let help = "Bytes of segments that queries needed, from the cache or the object store.";
     page.single(Kind::Counter, "farwatch_query_cold_bytes_total", help, bytes);
 }
 
@@ -157,5 +161,51 @@ fn follower(page: &mut Exposition<'_>, stats: &FollowerStats) {
     ];
     for (name, help, count) in counters {
         page.single(Kind::Counter, &format!("farwatch_tail_{name}_total"), help, count as f64);
+    }
+}
+
+fn cache(page: &mut Exposition<'_>, stats: &CacheStats) {
+    let of = |number: fn(&KindStats) -> u64| {
+        PageKind::ALL.into_iter().zip(&stats.kinds).map(move |(kind, of)| (kind.as_str(), number(of) as f64))
+    };
+    let counters: [(&str, &str, fn(&KindStats) -> u64); 7] = [
+        ("memory_hits", "Pages that were found in memory.", |kind| kind.memory_hits),
+        ("disk_hits", "Pages that were found on disk.", |kind| kind.disk_hits),
+        ("misses", "Pages that had to be fetched from the object store.", |kind| kind.misses),
+        ("disk_written_bytes", "Bytes written to disk.", |kind| kind.disk_written_bytes),
+        ("disk_read_bytes", "Bytes read from disk.", |kind| kind.disk_read_bytes),
+        (
+            "dropped_writes",
+            "Pages that were not written to disk because too many were waiting.",
+            |kind| kind.dropped_writes,
+        ),
+        ("disk_errors", "Errors of the disk; each was a page to be fetched again.", |kind| kind.disk_errors),
+    ];
+    for (name, help, number) in counters {
+        page.family(Kind::Counter, &format!("farwatch_cache_{name}_total"), help, "pages", of(number));
+    }
+    let name = "farwatch_cache_memory_bytes";
+    page.family(Kind::Gauge, name, "Memory of pages of objects.", "pages", of(|kind| kind.memory_bytes));
+    let counters = [
+        ("gets", "Requests for pages, second ones included.", stats.gets),
+        ("got_bytes", "Bytes of pages from the object store.", stats.got_bytes),
+        ("hedges", "Second requests for pages, made because the first was slow.", stats.hedges),
+        ("hedges_won", "Second requests that were quicker than the first.", stats.hedges_won),
+    ];
+    for (name, help, count) in counters {
+        page.single(Kind::Counter, &format!("farwatch_cache_{name}_total"), help, count as f64);
+    }
+}
+
+fn segments(page: &mut Exposition<'_>, stats: &SegmentsStats) {
+    let gauges = [
+        ("open", "Objects at rest whose index is in memory.", stats.open_segments),
+        ("index_memory_bytes", "Memory of indexes.", stats.index_memory_bytes),
+        ("decoded_memory_bytes", "Memory of decoded data.", stats.decoded_memory_bytes),
+        ("fetched_memory_bytes", "Memory of what running queries fetched.", stats.fetched_memory_bytes),
+        ("manifest_generation", "Generation of the shard's manifest that queries see.", stats.manifest_generation),
+    ];
+    for (name, help, number) in gauges {
+        page.single(Kind::Gauge, &format!("farwatch_segments_{name}"), help, number as f64);
     }
 }

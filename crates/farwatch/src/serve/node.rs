@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ingest_service::{Ingest, IngestParts, IngestSettings};
 use parking_lot::Mutex;
 use query_service::{
-    EngineParts, Follower, FollowerParts, FollowerStats, QueryEngine, QuerySettings, Tail, TailSettings,
+    CacheError, CacheParts, CacheSettings, EngineParts, Follower, FollowerParts, FollowerStats, PageCache,
+    QueryEngine, QuerySettings, Segments, SegmentsParts, SegmentsSettings, Tail, TailSettings,
 };
 use segment_store::{
     Bucket, Clock, Counted, GroupCommit, GroupCommitParts, GroupCommitSettings, NoTail, Retrying, Seed,
@@ -37,6 +38,9 @@ pub enum NodeError {
     /// There is no tenant directory to serve with.
     #[error(transparent)]
     Directory(#[from] directory::DirectorySetupError),
+    /// The cache cannot be opened.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] std::io::Error),
@@ -75,6 +79,8 @@ pub struct HandOver {
 pub struct QueryNode {
     pub(super) engine: Arc<QueryEngine>,
     pub(super) tail: Arc<Tail>,
+    pub(super) cache: PageCache,
+    pub(super) segments: Arc<Segments>,
     follower: Mutex<Option<Follower>>,
 }
 
@@ -114,7 +120,10 @@ impl Node {
         let setup = setup.set_up(&mut seed()?.rng()).await?;
         let access = setup.access;
 
-        let query = config.service.role.query.then(|| query_node(config, &shared, &clock));
+        let query = match config.service.role.query {
+            true => Some(query_node(config, &address, &shared, &clock).await?),
+            false => None,
+        };
         let tail: Arc<dyn TailSink> = match &query {
             Some(query) => Arc::clone(&query.tail) as _,
             None => Arc::new(NoTail),
@@ -183,6 +192,9 @@ impl Node {
         if let Some(follower) = follower {
             follower.shutdown().await;
         }
+        if let Some(query) = &self.query {
+            query.cache.close().await;
+        }
         let poller = self.directory_poller.lock().take();
         if let Some(poller) = poller
             && let Err(error) = poller.await
@@ -215,21 +227,57 @@ fn ingest_settings(config: &Config) -> IngestSettings {
     }
 }
 
-fn query_node(config: &Config, bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>) -> QueryNode {
+/// Shares of the memory of the cache, in sixteenths: pages of objects, parsed indexes; the rest is for decoded data.
+const PAGES_SIXTEENTHS: u64 = 4;
+const INDEXES_SIXTEENTHS: u64 = 4;
+
+async fn query_node(
+    config: &Config,
+    address: &BucketAddress,
+    bucket: &Arc<dyn Bucket>,
+    clock: &Arc<dyn Clock>,
+) -> Result<QueryNode, NodeError> {
     let features = config.query.enable_feature;
+    let memory = |sixteenths: u64| {
+        usize::try_from(config.cache.cache_memory.0 / 16 * sixteenths).unwrap_or(usize::MAX)
+    };
+    let in_data_dir = || config.storage.data_dir.join("cache");
+    let is_far = matches!(address, BucketAddress::S3 { .. });
+    let dir = config.cache.cache_dir.clone().or_else(|| is_far.then(in_data_dir));
+    let cache = PageCache::open(CacheParts {
+        bucket: Arc::clone(bucket),
+        clock: Arc::clone(clock),
+        settings: CacheSettings {
+            memory_bytes: memory(PAGES_SIXTEENTHS),
+            disk: dir.map(|dir| (dir, config.cache.cache_disk.0)),
+        },
+    })
+    .await?;
     let tail = Arc::new(Tail::new(TailSettings::default()));
+    let segments = Segments::new(SegmentsParts {
+        bucket: Arc::clone(bucket),
+        cache: cache.clone(),
+        shard: SHARD,
+        tail: Arc::clone(&tail),
+        clock: Arc::clone(clock),
+        settings: SegmentsSettings {
+            index_memory_bytes: memory(INDEXES_SIXTEENTHS),
+            decoded_memory_bytes: memory(16 - PAGES_SIXTEENTHS - INDEXES_SIXTEENTHS),
+            ..SegmentsSettings::default()
+        },
+    });
     let follower = Follower::start(FollowerParts {
         bucket: Arc::clone(bucket),
         shard: SHARD,
         tail: Arc::clone(&tail),
+        segments: Arc::clone(&segments),
         clock: Arc::clone(clock),
         // A bucket that was named may have other writers.
         is_only_writer: config.service.role.ingest && config.storage.bucket.is_none(),
     });
     let engine = Arc::new(QueryEngine::new(EngineParts {
-        tail: Arc::clone(&tail),
+        segments: Arc::clone(&segments),
         caught_up: follower.caught_up(),
-        bucket: Arc::clone(bucket),
         shard: SHARD,
         clock: Arc::clone(clock),
         settings: QuerySettings {
@@ -238,5 +286,5 @@ fn query_node(config: &Config, bucket: &Arc<dyn Bucket>, clock: &Arc<dyn Clock>)
             ..QuerySettings::default()
         },
     }));
-    QueryNode { engine, tail, follower: Mutex::new(Some(follower)) }
+    Ok(QueryNode { engine, tail, cache, segments, follower: Mutex::new(Some(follower)) })
 }

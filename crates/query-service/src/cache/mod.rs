@@ -228,7 +228,7 @@ impl PageCache {
         join_all(self.shared.stores.iter().map(PageStore::close)).await;
     }
 
-    /// The bytes of `ranges` of `object`, on behalf of `tenant`. Ranges lie within the object and are not empty.
+    /// The bytes of `ranges` of `object`, on behalf of `tenant`. Ranges lie within the object.
     ///
     /// # Errors
     /// [`FetchError`]
@@ -242,8 +242,11 @@ impl PageCache {
         let page_bytes = kind.page_bytes();
         let mut numbers = Vec::new();
         for range in ranges {
-            if range.start >= range.end || range.end > object.len {
+            if range.start > range.end || range.end > object.len {
                 return Err(FetchError::Short(Arc::clone(&object.key)));
+            }
+            if range.is_empty() {
+                continue;
             }
             let last = u32::try_from((range.end - 1) / page_bytes);
             let last = last.map_err(|_| FetchError::Short(Arc::clone(&object.key)))?;
@@ -254,6 +257,9 @@ impl PageCache {
         let pages = self.pages(tenant, object, kind, &numbers).await?;
         let page = |number: u64| numbers.binary_search(&(number as u32)).map(|place| &pages[place]);
         let cut = |range: &Range<u64>| {
+            if range.is_empty() {
+                return Ok(Bytes::new());
+            }
             let first = range.start / page_bytes;
             let mut joined = BytesMut::new();
             for number in first..=(range.end - 1) / page_bytes {

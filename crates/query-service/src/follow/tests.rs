@@ -13,19 +13,22 @@ use segment_store::{
 use tokio::time::timeout;
 
 use super::*;
-use crate::source::{FetchLimits, Scope, TenantSource};
+use crate::source::{FetchLimits, Needs, Scope, TenantSource};
 use crate::tail::{Having, TailSettings};
-use crate::testing::{NOW_MS, segment, store, tenant_id, up};
+use crate::testing::{NOW_MS, segment, segments, store, tenant_id, up};
 
 const LONG: Duration = Duration::from_secs(20);
+const EVER: (i64, i64) = (i64::MIN, i64::MAX);
 const NO_LIMITS: FetchLimits = FetchLimits { bytes: u64::MAX, memory_bytes: u64::MAX };
 
 fn follow(bucket: &Arc<dyn Bucket>, tail: &Arc<Tail>) -> Follower {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     Follower::start(FollowerParts {
         bucket: Arc::clone(bucket),
         shard: ShardId(0),
         tail: Arc::clone(tail),
-        clock: Arc::new(SystemClock::new()),
+        segments: segments(tail, bucket, Arc::clone(&clock)),
+        clock,
         is_only_writer: false,
     })
 }
@@ -39,11 +42,21 @@ async fn until_warm(follower: &Follower) {
     timeout(LONG, follower.warm().wait_for(|is| *is)).await.unwrap().unwrap();
 }
 
+/// All that a tenant has.
+async fn everything(tail: &Arc<Tail>, bucket: &Arc<dyn Bucket>, tenant: &TenantId) -> TenantSource {
+    let segments = segments(tail, bucket, Arc::new(SystemClock::new()));
+    let scope = Scope { time_range_ms: EVER, with_provisional: true, needs: Needs::Labels };
+    TenantSource::fetch(&segments, tenant, &scope, NO_LIMITS).await.unwrap()
+}
+
+async fn warnings(tail: &Arc<Tail>, bucket: &Arc<dyn Bucket>, tenant: &TenantId) -> Vec<String> {
+    everything(tail, bucket, tenant).await.warnings()
+}
+
 /// (job, timestamp, value) of `up`, in order.
-async fn read(tail: &Tail, bucket: &dyn Bucket, tenant: &TenantId) -> Vec<(String, i64, f64)> {
-    let time_range_ms = (i64::MIN, i64::MAX);
-    let scope = Scope { time_range_ms, with_provisional: true };
-    let source = TenantSource::fetch(tail, bucket, tenant, scope, NO_LIMITS).await.unwrap();
+async fn read(tail: &Arc<Tail>, bucket: &Arc<dyn Bucket>, tenant: &TenantId) -> Vec<(String, i64, f64)> {
+    let time_range_ms = EVER;
+    let source = everything(tail, bucket, tenant).await;
     let selected = source.select(&[Matcher::equal("__name__", "up")], Having::Samples, time_range_ms);
     let mut out = Vec::new();
     for index in 0..selected.len() {
@@ -79,7 +92,7 @@ async fn what_was_acked_is_there_after_a_restart() {
             store(&*bucket, segment(number), &[("acme", batch), ("other", up(&[("x", 1, 1.0)]))]).await;
             tail.settle(&segment(number), FlushOutcome::Durable);
         }
-        read(&tail, &*bucket, &acme).await
+        read(&tail, &bucket, &acme).await
     };
     assert_eq!(before.len(), 30);
 
@@ -97,11 +110,11 @@ async fn what_was_acked_is_there_after_a_restart() {
     until_caught_up(&follower).await;
     let mut expected = before;
     expected[19] = sample("a", NOW_MS + 19, -1.0);
-    assert_eq!(read(&tail, &*bucket, &acme).await, expected, "while it warms up");
+    assert_eq!(read(&tail, &bucket, &acme).await, expected, "while it warms up");
     until_warm(&follower).await;
-    assert_eq!(read(&tail, &*bucket, &acme).await, expected, "and from memory");
-    assert_eq!(read(&tail, &*bucket, &tenant_id("other")).await, [sample("x", 1, 1.0)]);
-    assert_eq!(read(&tail, &*bucket, &tenant_id("nobody")).await, []);
+    assert_eq!(read(&tail, &bucket, &acme).await, expected, "and from memory");
+    assert_eq!(read(&tail, &bucket, &tenant_id("other")).await, [sample("x", 1, 1.0)]);
+    assert_eq!(read(&tail, &bucket, &tenant_id("nobody")).await, []);
     assert_eq!(tail.stats().cold_partitions, 0);
     follower.shutdown().await;
 }
@@ -122,7 +135,7 @@ async fn what_does_not_fit_in_memory_is_read_from_the_bucket() {
         until_warm(&follower).await;
         let cold = tail.stats().cold_partitions;
         assert_eq!((cold == 0, cold == 50), (memory_bytes > 1 << 20, memory_bytes == 0), "{cold} cold");
-        assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, expected);
+        assert_eq!(read(&tail, &bucket, &tenant_id("acme")).await, expected);
         follower.shutdown().await;
     }
 }
@@ -137,14 +150,14 @@ async fn segments_of_other_writers_are_absorbed_also_those_with_slow_clocks() {
     let key = |time_ms: i64| SegmentKey::new(ShardId(0), NOW_MS + time_ms, 1);
     store(&*bucket, key(0), &[("acme", up(&[("a", 1, 1.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &acme).await, [sample("a", 1, 1.0)]);
+    assert_eq!(read(&tail, &bucket, &acme).await, [sample("a", 1, 1.0)]);
     // A little behind, and far behind.
     store(&*bucket, key(-FOLLOW_OVERLAP_MS / 2), &[("acme", up(&[("a", 2, 2.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 2);
+    assert_eq!(read(&tail, &bucket, &acme).await.len(), 2);
     store(&*bucket, key(-10 * FOLLOW_OVERLAP_MS), &[("acme", up(&[("a", 3, 3.0)]))]).await;
     tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 3);
+    assert_eq!(read(&tail, &bucket, &acme).await.len(), 3);
     assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 3);
     follower.shutdown().await;
 }
@@ -166,11 +179,12 @@ async fn damage_costs_its_tenant_that_part_and_others_nothing() {
         let tail = Arc::new(Tail::new(TailSettings { memory_bytes, ..TailSettings::default() }));
         let follower = follow(&bucket, &tail);
         until_warm(&follower).await;
-        assert_eq!(read(&tail, &*bucket, &acme).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
+        assert_eq!(read(&tail, &bucket, &acme).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
         let of_other = [sample("b", 0, 1.0), sample("b", 1, 1.0), sample("b", 2, 1.0)];
-        assert_eq!(read(&tail, &*bucket, &other).await, of_other);
-        assert!(tail.warnings(&acme)[0].starts_with("1 damaged segments"), "{:?}", tail.warnings(&acme));
-        assert_eq!(tail.warnings(&other), [""; 0]);
+        assert_eq!(read(&tail, &bucket, &other).await, of_other);
+        let of_acme = warnings(&tail, &bucket, &acme).await;
+        assert!(of_acme[0].starts_with("1 damaged segments"), "{of_acme:?}");
+        assert_eq!(warnings(&tail, &bucket, &other).await, [""; 0]);
         let stats = follower.stats(&SystemClock::new());
         assert_eq!((stats.unreadable_segments, stats.failed_rounds), (1, 0));
         follower.shutdown().await;
@@ -188,9 +202,9 @@ async fn a_segment_that_does_not_show_whose_it_is_may_be_anybodys() {
     let tail = Arc::new(Tail::default());
     let follower = follow(&bucket, &tail);
     until_caught_up(&follower).await;
-    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
+    assert_eq!(read(&tail, &bucket, &tenant_id("acme")).await, [sample("a", 0, 1.0), sample("a", 2, 1.0)]);
     for tenant in ["acme", "other"] {
-        assert_eq!(tail.warnings(&tenant_id(tenant)).len(), 1, "{tenant}");
+        assert_eq!(warnings(&tail, &bucket, &tenant_id(tenant)).await.len(), 1, "{tenant}");
     }
     let stats = follower.stats(&SystemClock::new());
     assert_eq!((stats.unreadable_segments, stats.failed_rounds), (1, 0));
@@ -311,7 +325,7 @@ async fn catching_up_goes_on_at_the_page_where_it_failed() {
     *moody.unreadable.lock() = None;
     until_caught_up(&follower).await;
     assert_eq!(moody.whole_listings(), 1);
-    let found = read(&tail, &*bucket, &tenant_id("acme")).await;
+    let found = read(&tail, &bucket, &tenant_id("acme")).await;
     assert_eq!((found.len(), &found[0]), (31, &sample("a", NOW_MS, 29.0)));
     follower.shutdown().await;
 }
@@ -331,16 +345,16 @@ async fn while_a_segment_cannot_be_taken_into_memory_answers_are_whole_and_later
     until_caught_up(&follower).await;
     tokio::time::sleep(10 * FOLLOW_EVERY).await;
     assert!(!*follower.warm().borrow());
-    let found = read(&tail, &*bucket, &acme).await;
+    let found = read(&tail, &bucket, &acme).await;
     assert_eq!((found.len(), &found[0]), (31, &sample("a", NOW_MS, 29.0)));
     // Others are heard meanwhile.
     store(&*bucket, segment(100), &[("acme", up(&[("b", 1, 1.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &acme).await.len(), 32);
+    assert_eq!(read(&tail, &bucket, &acme).await.len(), 32);
 
     *moody.unreadable.lock() = None;
     until_warm(&follower).await;
-    let found = read(&tail, &*bucket, &acme).await;
+    let found = read(&tail, &bucket, &acme).await;
     assert_eq!((found.len(), &found[0]), (32, &sample("a", NOW_MS, 29.0)));
     assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 21, "twenty, and the other's");
     follower.shutdown().await;
@@ -366,10 +380,10 @@ async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
     // What came since is seen as ever.
     store(&*bucket, key(5), &[("acme", up(&[("a", 3, 1.0)]))]).await;
     tokio::time::sleep(4 * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await.len(), 2);
+    assert_eq!(read(&tail, &bucket, &tenant_id("acme")).await.len(), 2);
     *moody.unreadable.lock() = None;
     tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
-    assert_eq!(read(&tail, &*bucket, &tenant_id("acme")).await.len(), 3);
+    assert_eq!(read(&tail, &bucket, &tenant_id("acme")).await.len(), 3);
     follower.shutdown().await;
 }
 
@@ -377,11 +391,14 @@ async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
 async fn who_writes_alone_lists_rarely() {
     let moody = Arc::new(Moody::default());
     let tail = Arc::new(Tail::default());
+    let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let parts = |is_only_writer| FollowerParts {
-        bucket: Arc::clone(&moody) as _,
+        bucket: Arc::clone(&bucket),
         shard: ShardId(0),
         tail: Arc::clone(&tail),
-        clock: Arc::new(SystemClock::new()),
+        segments: segments(&tail, &bucket, Arc::clone(&clock)),
+        clock: Arc::clone(&clock),
         is_only_writer,
     };
     for (is_only_writer, every) in [(true, FOLLOW_ALONE_EVERY), (false, FOLLOW_EVERY)] {

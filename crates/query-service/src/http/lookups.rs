@@ -1,6 +1,6 @@
 //! `series`, `labels`, `label/{name}/values`, `metadata`, `query_exemplars`: what there is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::cardinality::Cardinality;
 use crate::engine::{Deadline, QueryEngine};
 use crate::error::QueryError;
 use crate::limits::{MAX_LABEL_RESULTS, MAX_SELECTORS};
-use crate::source::{Scope, TenantSource};
+use crate::source::{Needs, Scope, TenantSource};
 use crate::tail::Having;
 
 /// What the label APIs have in common.
@@ -43,6 +43,10 @@ impl Lookup {
         let limit = params.count("limit")?.unwrap_or(MAX_LABEL_RESULTS).min(MAX_LABEL_RESULTS);
         Ok(Self { time_range_ms: (start_ms, end_ms), selectors, limit })
     }
+
+    fn scope(&self, needs: Needs, with_provisional: bool) -> Scope {
+        Scope { time_range_ms: self.time_range_ms, with_provisional, needs }
+    }
 }
 
 /// Runs `work`, which returns sorted texts, and writes the first of them.
@@ -55,11 +59,11 @@ async fn texts(
 ) -> Result<(), QueryError> {
     let lookup = Lookup::parse(params)?;
     let options = common(params)?;
-    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let scope = lookup.scope(Needs::Labels, options.with_provisional);
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let texts = work(&source, &lookup, deadline)?;
-            let mut warnings = source.warnings;
+            let mut warnings = source.warnings();
             if texts.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
@@ -206,13 +210,13 @@ pub(super) async fn series(
         return Err(QueryError::BadRequest("no match[] parameter provided".to_owned()));
     }
     let options = common(params)?;
-    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let scope = lookup.scope(Needs::Labels, options.with_provisional);
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
             let mut distinct = Distinct::new(lookup.limit);
             for_each_series(&source, &lookup, deadline, |series| distinct.add(series))?;
             distinct.settle();
-            let mut warnings = source.warnings;
+            let mut warnings = source.warnings();
             if distinct.found.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
             }
@@ -236,15 +240,19 @@ pub(super) async fn metadata(
     let only = params.get("metric").map(str::to_owned);
     let (of, id) = (Arc::clone(engine), tenant.id.clone());
     engine
-        .run(tenant, nothing_stored(true), common(params)?, move |_, deadline, _| {
+        .run(tenant, overview(true), common(params)?, move |source, deadline, _| {
+            let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
+            let at_rest = source.metadata().into_iter().filter(|(name, _)| is_wanted(name));
+            let mut wanted: BTreeMap<String, Metadata> =
+                at_rest.map(|(name, metadata)| (name.to_owned(), metadata.clone())).collect();
             // Copied, so that no writer has to wait for the client.
-            let wanted: Vec<(String, Metadata)> = of.tail().metadata(&id, |all| {
-                let wanted = all.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == *name));
-                wanted.take(limit).map(|(name, (_, metadata))| (name.clone(), metadata.clone())).collect()
+            of.tail().metadata(&id, |newest| {
+                let newest = newest.iter().filter(|(name, _)| is_wanted(name));
+                wanted.extend(newest.map(|(name, (_, metadata))| (name.clone(), metadata.clone())));
             });
-            sink.success(deadline, &[], &[], |writer| {
+            sink.success(deadline, &source.warnings(), &[], |writer| {
                 writer.json.raw("{");
-                for (place, (name, metadata)) in wanted.into_iter().enumerate() {
+                for (place, (name, metadata)) in wanted.into_iter().take(limit).enumerate() {
                     if place > 0 {
                         writer.json.raw(",");
                     }
@@ -265,9 +273,9 @@ pub(super) async fn metadata(
         .await
 }
 
-/// An empty range: nothing is read from the bucket.
-const fn nothing_stored(with_provisional: bool) -> Scope {
-    Scope { time_range_ms: (1, 0), with_provisional }
+/// What the newest data says about itself. The time range is empty: of fresh segments the tail alone counts.
+const fn overview(with_provisional: bool) -> Scope {
+    Scope { time_range_ms: (1, 0), with_provisional, needs: Needs::Overview }
 }
 
 /// `GET|POST /api/v1/query_exemplars`: `query`, `start`, `end`.
@@ -288,10 +296,11 @@ pub(super) async fn query_exemplars(
     let selectors: Vec<Vec<Matcher>> = plan.selections().iter().map(|each| each.matchers.clone()).collect();
     let lookup = Lookup { time_range_ms: (start_ms, end_ms), selectors, limit: MAX_LABEL_RESULTS };
     let options = common(params)?;
-    let scope = Scope { time_range_ms: lookup.time_range_ms, with_provisional: options.with_provisional };
+    let selectors = lookup.selectors.as_slice().into();
+    let scope = lookup.scope(Needs::Exemplars(selectors), options.with_provisional);
     engine
         .run(tenant, scope, options, move |source, deadline, _| {
-            let mut found = std::collections::BTreeMap::new();
+            let mut found = BTreeMap::new();
             for selector in &lookup.selectors {
                 let selected = source.select(selector, Having::Exemplars, lookup.time_range_ms);
                 for index in 0..selected.len() {
@@ -304,7 +313,7 @@ pub(super) async fn query_exemplars(
                     }
                 }
             }
-            sink.success(deadline, &source.warnings, &[], |writer| {
+            sink.success(deadline, &source.warnings(), &[], |writer| {
                 writer.list(&found, |json, (labels, exemplars)| {
                     json.raw("{\"seriesLabels\":");
                     json.labels(labels);
@@ -334,10 +343,10 @@ pub(super) async fn cardinality(
 ) -> Result<(), QueryError> {
     let limit = params.count("limit")?.unwrap_or(10).min(MAX_LABEL_RESULTS);
     let options = common(params)?;
-    let scope = nothing_stored(options.with_provisional);
+    let scope = overview(options.with_provisional);
     engine
         .run(tenant, scope, options, move |source, _, _| {
-            let top = Cardinality::of(&source.view, limit);
+            let top = Cardinality::of(&source, limit);
             sink.short(|json| {
                 json.raw("{\"headStats\":{\"numSeries\":");
                 json.number(top.series);

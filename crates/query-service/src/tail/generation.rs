@@ -1,6 +1,6 @@
 //! A generation: one tenant's data of a stretch of segments, in memory, dropped as a whole.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -34,6 +34,30 @@ impl PartitionPlace {
     }
 }
 
+/// What was folded into a generation.
+#[derive(Debug, Default)]
+struct Folded {
+    /// Its segments, without those that compaction has taken over.
+    places: Vec<PartitionPlace>,
+    /// The last of all its segments, in segment order.
+    last: Option<SegmentKey>,
+    /// From the earliest to the latest timestamp (ms).
+    time_range_ms: Option<(i64, i64)>,
+}
+
+impl Folded {
+    fn add(&mut self, place: PartitionPlace) {
+        let (min_ms, max_ms) = self.time_range_ms.unwrap_or((i64::MAX, i64::MIN));
+        self.time_range_ms = Some((min_ms.min(place.min_time_ms), max_ms.max(place.max_time_ms)));
+        self.last = self.last.max(Some(place.segment));
+        self.places.push(place);
+    }
+
+    fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
+        self.time_range_ms.is_some_and(|(min_ms, max_ms)| min_ms <= end_ms && max_ms >= start_ms)
+    }
+}
+
 /// Who made a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -49,8 +73,7 @@ pub(super) struct Generation {
     pub(super) number: u64,
     index: RwLock<Index>,
     provisional: RwLock<Vec<Arc<Provisional>>>,
-    /// What was folded in.
-    places: Mutex<Vec<PartitionPlace>>,
+    folded: Mutex<Folded>,
     bytes: AtomicUsize,
     /// Series that came from elsewhere, and those that had a rank after [`Self::rank_series`].
     foreign: AtomicU32,
@@ -63,7 +86,7 @@ impl Generation {
             number,
             index: RwLock::default(),
             provisional: RwLock::default(),
-            places: Mutex::default(),
+            folded: Mutex::default(),
             bytes: AtomicUsize::new(0),
             foreign: AtomicU32::new(0),
             ranked: AtomicU32::new(0),
@@ -96,7 +119,16 @@ impl Generation {
     }
 
     pub(super) fn places(&self) -> Vec<PartitionPlace> {
-        self.places.lock().clone()
+        self.folded.lock().places.clone()
+    }
+
+    pub(super) fn last(&self) -> Option<SegmentKey> {
+        self.folded.lock().last
+    }
+
+    /// When the generation is dropped, `absorbed` need not be read from the bucket.
+    pub(super) fn take_over(&self, absorbed: &BTreeSet<SegmentKey>) {
+        self.folded.lock().places.retain(|place| !absorbed.contains(&place.segment));
     }
 
     /// Makes `batch` visible. Returns it with the ids of its series, and the bytes of memory newly held.
@@ -174,7 +206,7 @@ impl Generation {
         drop(appender);
         if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
             let segment = provisional.segment;
-            self.places.lock().push(PartitionPlace { segment, min_time_ms, max_time_ms });
+            self.folded.lock().add(PartitionPlace { segment, min_time_ms, max_time_ms });
             bytes += size_of::<PartitionPlace>();
         }
         self.remove(provisional);
@@ -231,9 +263,14 @@ impl GenerationView {
             let ids = batch.ids.iter().enumerate();
             provisional.extend(ids.filter(|(index, _)| within(*index)).map(|(_, &id)| id));
         }
-        let folded = self.generation.places.lock().iter().any(|place| place.overlaps(start_ms, end_ms));
+        let folded = self.generation.folded.lock().overlaps(start_ms, end_ms);
         let cells = self.generation.index.read().cells().clone();
         (folded || !provisional.is_empty()).then_some(Presence { cells, provisional, time_range_ms })
+    }
+
+    /// Whether there may be samples in the time range (ms, both inclusive).
+    pub(super) fn may_have_samples(&self, time_range_ms: (i64, i64)) -> bool {
+        self.presence(time_range_ms).is_some()
     }
 
     /// Calls `each` with every label name of a series with samples in the time range, in no order.

@@ -77,6 +77,12 @@ impl Head {
         self.push_beside(timestamp_ms, Sample::Histogram(histogram), arrival)
     }
 
+    /// Whether any sample is a native histogram.
+    pub(super) fn has_histograms(&self) -> bool {
+        let beside = self.rest.as_ref().filter(|_| self.has_beside).map(|rest| rest.beside.values());
+        beside.is_some_and(|mut beside| beside.any(|sample| matches!(sample, Sample::Histogram(_))))
+    }
+
     /// Adds an exemplar unless it is there; the oldest ones make room. Returns the bytes of memory newly held.
     pub(super) fn push_exemplar(&mut self, exemplar: &Exemplar) -> usize {
         let exemplars = &mut self.rest.get_or_insert_default().exemplars;

@@ -5,13 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use promql::{Matcher, SelectedSeries, SeriesSamples, SourceError};
+use storage_format::tenant::BlockKind;
 use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels};
 
 use super::cells::Cells;
 use super::generation::GenerationView;
+use super::head::Head;
 use super::provisional::{batch_overlaps, exemplars_of, read_batch};
 use super::tenant::TenantView;
 use crate::samples::merge_newer;
+use crate::segments::{Cold, SegmentPart};
 
 /// Series in ascending label order, and where their samples are.
 #[derive(Debug, Default)]
@@ -22,6 +25,7 @@ pub(crate) struct Selected {
     cells: Vec<Cells>,
     /// Cold batches, then provisional ones.
     batches: Vec<Arc<MetricBatch>>,
+    segments: Vec<Arc<SegmentPart>>,
     time_range_ms: (i64, i64),
     /// Whether samples before the latest may be left out.
     latest_only: bool,
@@ -48,23 +52,27 @@ pub(crate) enum Having {
 enum Part {
     Cell { cells: u32, id: u32 },
     Batch { batch: u32, index: u32 },
+    Segment { segment: u32, series: u32 },
 }
 
 impl Selected {
-    /// What all `matchers` hold for among `cold` (in segment order) and `view`, and what has something in the time range
+    /// What all `matchers` hold for among `cold` (in the order in which they win) and `view`, and what has something in the time range
     /// (ms, both inclusive).
     pub(crate) fn new(
         view: &TenantView,
-        cold: &[Arc<MetricBatch>],
+        cold: &[Cold],
         matchers: &[Matcher],
         having: Having,
         time_range_ms: (i64, i64),
     ) -> Self {
         let selected = Self { time_range_ms, latest_only: having == Having::Latest, ..Self::default() };
-        let mut finder = Finder { found: Vec::new(), selected, matchers, having };
+        let mut finder = Finder { found: Vec::new(), runs: Vec::new(), selected, matchers, having };
         // From the oldest to the newest: the order of a series' parts is the order in which they win.
-        for batch in cold {
-            finder.look_in_cold(batch);
+        for cold in cold {
+            match cold {
+                Cold::Batch(batch) => finder.look_in_batch(batch),
+                Cold::Segment(segment) => finder.look_in_segment(segment),
+            }
         }
         let mut provisional = Vec::new();
         for generation in &view.generations {
@@ -79,6 +87,7 @@ impl Selected {
             finder.look_in_cells(&ids, cells);
         }
         provisional.sort_by_key(|(segment, ..)| *segment);
+        finder.begin_run(false);
         for (_, series, batch, index) in provisional {
             finder.add_from_batch(series, batch, index);
         }
@@ -126,6 +135,9 @@ impl Selected {
             Part::Batch { batch, index } => {
                 read_batch(&self.batches[batch as usize], index as usize, self.time_range_ms, out);
             }
+            Part::Segment { segment, series } => {
+                self.segments[segment as usize].read(series, self.time_range_ms, out);
+            }
         }
     }
 
@@ -144,6 +156,9 @@ impl Selected {
                     let within = |exemplar: &&Exemplar| (start_ms..=end_ms).contains(&exemplar.timestamp_ms);
                     all.extend(exemplars.iter().map(|(_, exemplar)| exemplar).filter(within).cloned());
                 }
+                Part::Segment { segment, series } => {
+                    all.extend(self.segments[segment as usize].exemplars(series, self.time_range_ms));
+                }
             }
         }
         all.sort_by(|a, b| a.timestamp_ms.cmp(&b.timestamp_ms).then_with(|| a.labels.cmp(&b.labels)));
@@ -161,6 +176,19 @@ impl SelectedSeries for Selected {
         self.labels(index)
     }
 
+    fn may_have_histograms(&self) -> bool {
+        self.parts.iter().any(|part| match *part {
+            Part::Cell { cells, id } => {
+                self.cells[cells as usize].read(id, Head::has_histograms) == Some(true)
+            }
+            Part::Batch { batch, .. } => !self.batches[batch as usize].histograms.is_empty(),
+            Part::Segment { segment, series } => {
+                let segment = self.segments[segment as usize].segment();
+                segment.blocks_of(BlockKind::Histograms, series).next().is_some()
+            }
+        })
+    }
+
     fn read(&self, index: usize, out: &mut SeriesSamples) -> Result<(), SourceError> {
         self.read(index, out);
         Ok(())
@@ -171,15 +199,29 @@ impl SelectedSeries for Selected {
 /// several times, in no order, until it breaks off.
 pub(crate) fn for_each_series(
     view: &TenantView,
-    cold: &[Arc<MetricBatch>],
+    cold: &[Cold],
     matchers: &[Matcher],
     (start_ms, end_ms): (i64, i64),
     mut each: impl FnMut(&Arc<Series>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    for batch in cold {
-        for (index, series) in batch.series.iter().enumerate() {
-            if all_hold(matchers, series) && batch_overlaps(batch, index, start_ms, end_ms) {
-                each(series)?;
+    for cold in cold {
+        match cold {
+            Cold::Batch(batch) => {
+                for (index, series) in batch.series.iter().enumerate() {
+                    if all_hold(matchers, series) && batch_overlaps(batch, index, start_ms, end_ms) {
+                        each(series)?;
+                    }
+                }
+            }
+            Cold::Segment(part) => {
+                let selected = part.select(matchers).into_iter();
+                let within =
+                    selected.filter(|number| part.segment().has_samples(*number, (start_ms, end_ms)));
+                for number in within {
+                    if let Some(series) = part.series(number) {
+                        each(series)?;
+                    }
+                }
             }
         }
     }
@@ -200,7 +242,7 @@ pub(crate) fn for_each_series(
 /// Calls `each` with such series of which every set of label names has one, in no order.
 pub(crate) fn for_each_name_set(
     view: &TenantView,
-    cold: &[Arc<MetricBatch>],
+    cold: &[Cold],
     matchers: &[Matcher],
     time_range_ms: (i64, i64),
     mut each: impl FnMut(&Series) -> ControlFlow<()>,
@@ -248,18 +290,52 @@ fn all_hold(matchers: &[Matcher], series: &Series) -> bool {
 
 struct Finder<'a> {
     found: Vec<(Arc<Series>, Part)>,
+    /// Where in `found` that of each place begins.
+    runs: Vec<Run>,
     selected: Selected,
     matchers: &'a [Matcher],
     having: Having,
 }
 
+/// What was found in one place.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: usize,
+    /// Whether it is in label order.
+    is_sorted: bool,
+}
+
 impl Finder<'_> {
-    fn look_in_cold(&mut self, batch: &Arc<MetricBatch>) {
+    fn begin_run(&mut self, is_sorted: bool) {
+        // What has to be sorted anyway is sorted together.
+        if is_sorted || self.runs.last().is_none_or(|last| last.is_sorted) {
+            self.runs.push(Run { start: self.found.len(), is_sorted });
+        }
+    }
+
+    fn look_in_batch(&mut self, batch: &Arc<MetricBatch>) {
+        self.begin_run(true);
         for (index, series) in batch.series.iter().enumerate() {
             if all_hold(self.matchers, series) {
                 self.add_from_batch(Arc::clone(series), batch, index);
             }
         }
+    }
+
+    fn look_in_segment(&mut self, part: &Arc<SegmentPart>) {
+        self.begin_run(true);
+        let segment = self.selected.segments.len() as u32;
+        let time_range_ms = self.selected.time_range_ms;
+        for number in part.select(self.matchers) {
+            let is_wanted = match self.having {
+                Having::Samples | Having::Latest => part.segment().has_samples(number, time_range_ms),
+                Having::Exemplars => part.segment().has_exemplars(number, time_range_ms),
+            };
+            if let Some(series) = Some(number).filter(|_| is_wanted).and_then(|number| part.series(number)) {
+                self.found.push((Arc::clone(series), Part::Segment { segment, series: number }));
+            }
+        }
+        self.selected.segments.push(Arc::clone(part));
     }
 
     fn add_from_batch(&mut self, series: Arc<Series>, batch: &Arc<MetricBatch>, index: usize) {
@@ -280,6 +356,7 @@ impl Finder<'_> {
     }
 
     fn look_in_cells(&mut self, ids: &[u32], cells: Cells) {
+        self.begin_run(false);
         let (start_ms, end_ms) = self.selected.time_range_ms;
         let place = self.selected.cells.len() as u32;
         for &id in ids {
@@ -296,8 +373,8 @@ impl Finder<'_> {
 
     /// Puts the series in order and the parts of each together, in the order in which they were found.
     fn finish(self) -> Selected {
+        let order = in_label_order(&self.found, &self.runs);
         let Self { found, mut selected, .. } = self;
-        let order = order_by_labels(&found, |(series, _)| series);
         selected.series.reserve(order.len());
         selected.parts.reserve(order.len());
         for place in order {
@@ -311,4 +388,51 @@ impl Finder<'_> {
         }
         selected
     }
+}
+
+/// Places in `found` in label order; equal series in the order in which they were found. Sorts each run for itself, which ranks
+/// make cheap, and merges them, which costs a comparison of labels or two a series.
+fn in_label_order(found: &[(Arc<Series>, Part)], runs: &[Run]) -> Vec<u32> {
+    let ends = runs.iter().skip(1).map(|run| run.start).chain([found.len()]);
+    let mut sorted: Vec<Vec<u32>> = Vec::with_capacity(runs.len());
+    for (run, end) in runs.iter().zip(ends).filter(|(run, end)| run.start < *end) {
+        let start = run.start as u32;
+        sorted.push(if run.is_sorted {
+            (start..end as u32).collect()
+        } else {
+            let order = order_by_labels(&found[run.start..end], |(series, _)| series);
+            order.into_iter().map(|place| start + place).collect()
+        });
+    }
+    // Neighbours are merged, so that of equal series that of the earlier run comes first.
+    while sorted.len() > 1 {
+        let mut rest = std::mem::take(&mut sorted).into_iter();
+        while let Some(first) = rest.next() {
+            sorted.push(match rest.next() {
+                Some(second) => merge(found, &first, &second),
+                None => first,
+            });
+        }
+    }
+    sorted.pop().unwrap_or_default()
+}
+
+fn merge(found: &[(Arc<Series>, Part)], first: &[u32], second: &[u32]) -> Vec<u32> {
+    let mut merged = Vec::with_capacity(first.len() + second.len());
+    let mut rest = second;
+    for &place in first {
+        let series = &found[place as usize].0;
+        let comes_before = |other: &Arc<Series>| {
+            !Arc::ptr_eq(other, series) && other != series && other.labels() < series.labels()
+        };
+        while let Some((&other, after)) =
+            rest.split_first().filter(|(other, _)| comes_before(&found[**other as usize].0))
+        {
+            merged.push(other);
+            rest = after;
+        }
+        merged.push(place);
+    }
+    merged.extend_from_slice(rest);
+    merged
 }

@@ -44,6 +44,8 @@ struct TenantState {
     damaged: BTreeSet<SegmentKey>,
     /// Whether queries see generations of [`Stream::Backlog`]. Until then their segments are also in `cold`.
     shows_backlog: bool,
+    /// The last segment that was in memory, or noted as cold, and is in neither any more.
+    gone_to: Option<SegmentKey>,
 }
 
 impl TenantState {
@@ -126,6 +128,7 @@ impl TenantTail {
         let place = state.generations.iter().position(|other| Arc::ptr_eq(other, generation));
         let Some(place) = place.filter(|_| !generation.has_provisional()) else { return false };
         state.generations.remove(place);
+        state.gone_to = state.gone_to.max(generation.last());
         if state.shows_backlog || !is_backlog(generation) {
             let places = generation.places();
             state.cold.extend(places);
@@ -148,6 +151,28 @@ impl TenantTail {
         self.state.write().cold.push(place);
     }
 
+    /// No longer reads `absorbed` from the bucket: their data is found elsewhere.
+    pub(super) fn take_over(&self, absorbed: &BTreeSet<SegmentKey>) {
+        let state = &mut *self.state.write();
+        let gone_to = &mut state.gone_to;
+        state.cold.retain(|place| {
+            let is_absorbed = absorbed.contains(&place.segment);
+            if is_absorbed {
+                *gone_to = (*gone_to).max(Some(place.segment));
+            }
+            !is_absorbed
+        });
+        for generation in &state.generations {
+            generation.take_over(absorbed);
+        }
+    }
+
+    /// The last segment that is not in memory: all later ones are.
+    pub(super) fn horizon(&self) -> Option<SegmentKey> {
+        let state = self.state.read();
+        state.cold.iter().map(|place| place.segment).max().max(state.gone_to)
+    }
+
     /// Notes that the tenant's part of `segment` cannot be read. Returns whether that is news.
     pub(super) fn add_damaged(&self, segment: SegmentKey) -> bool {
         let mut state = self.state.write();
@@ -155,8 +180,8 @@ impl TenantTail {
         state.damaged.insert(segment)
     }
 
-    pub(super) fn damaged_segments(&self) -> usize {
-        self.state.read().damaged.len()
+    pub(super) fn damaged_segments(&self) -> Vec<SegmentKey> {
+        self.state.read().damaged.iter().copied().collect()
     }
 
     pub(super) fn view(&self, with_provisional: bool, start_ms: i64, end_ms: i64) -> TenantView {
@@ -208,6 +233,13 @@ pub(crate) struct TenantView {
 }
 
 impl TenantView {
+    /// Whether there may be samples in the time range (ms, both inclusive), which must be within the one of the view, or
+    /// what of it is beyond does not matter.
+    pub(crate) fn may_have_samples(&self, time_range_ms: (i64, i64)) -> bool {
+        self.generations.iter().any(|generation| generation.may_have_samples(time_range_ms))
+            || self.cold.iter().any(|place| place.overlaps(time_range_ms.0, time_range_ms.1))
+    }
+
     /// Calls `each` with every label name in memory of series with samples in the time range (ms, both inclusive); several
     /// times, in no order.
     pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {

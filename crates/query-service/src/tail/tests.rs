@@ -9,6 +9,7 @@ use telemetry::{
 };
 
 use super::*;
+use crate::segments::Cold;
 
 const EVER: (i64, i64) = (i64::MIN, i64::MAX);
 
@@ -76,8 +77,8 @@ fn insert(answer: &mut Answer, labels: &Labels, samples: &SeriesSamples) {
 /// What the bucket holds: segment → tenant → batch.
 type Bucket = BTreeMap<SegmentKey, BTreeMap<TenantId, Arc<MetricBatch>>>;
 
-fn cold_batches(bucket: &Bucket, tenant: &TenantId, view: &TenantView) -> Vec<Arc<MetricBatch>> {
-    view.cold.iter().map(|place| Arc::clone(&bucket[&place.segment][tenant])).collect()
+fn cold_batches(bucket: &Bucket, tenant: &TenantId, view: &TenantView) -> Vec<Cold> {
+    view.cold.iter().map(|place| Cold::Batch(Arc::clone(&bucket[&place.segment][tenant]))).collect()
 }
 
 fn read(
@@ -102,6 +103,17 @@ fn read(
         if !samples.is_empty() {
             insert(&mut answer, selected.labels(index), &samples);
         }
+    }
+    let latest = Selected::new(&view, &cold, matchers, Having::Latest, time_range_ms);
+    for index in 0..latest.len() {
+        samples.clear();
+        latest.read(index, &mut samples);
+        let mut read = Answer::new();
+        insert(&mut read, latest.labels(index), &samples);
+        let last_of = |of: &Answer| {
+            of.get(latest.labels(index)).and_then(BTreeMap::last_key_value).map(|(at, value)| (*at, *value))
+        };
+        assert_eq!(last_of(&read), last_of(&answer), "the latest sample is read alone as it is among others");
     }
     answer
 }

@@ -1,0 +1,254 @@
+//! A tenant segment whose index is in memory.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use promql::Matcher;
+use roaring::{MultiOps, RoaringBitmap};
+use storage_format::tenant::{Block, BlockKind, Postings};
+use storage_format::{FormatError, MetricsIndex, TenantFooter, TenantFooterParse};
+use telemetry::{Series, TenantId};
+
+/// A segment's index, its postings as far as they were asked for, and the series that queries found.
+pub(crate) struct OpenSegment {
+    key: Arc<str>,
+    /// Its name among the segments that were opened in this process.
+    number: u64,
+    footer: TenantFooter,
+    index: MetricsIndex,
+    /// The end of the object, and where it begins.
+    end: Bytes,
+    end_start: u64,
+    /// By label name, in the footer's order.
+    postings: Vec<OnceLock<Postings>>,
+    series: Box<[OnceLock<Arc<Series>>]>,
+    /// Numbers of the blocks of each kind, in the order of their series.
+    kinds: [Vec<u32>; 5],
+    memory_bytes: usize,
+}
+
+impl std::fmt::Debug for OpenSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSegment").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+fn corrupt(why: &'static str) -> FormatError {
+    FormatError::Corrupt { what: "tenant segment", why }
+}
+
+/// Series by which the memory of all of them is estimated.
+const SAMPLED_SERIES: u32 = 64;
+/// Memory of a bitmap for a byte of it as it is stored, about.
+const POSTINGS_MEMORY_A_BYTE: u64 = 4;
+
+impl OpenSegment {
+    /// Opens the segment `key` of `tenant`; `end` is the object from `end_start` on, which the index begins at or after.
+    pub(super) fn parse(
+        tenant: &TenantId,
+        key: Arc<str>,
+        number: u64,
+        end: Bytes,
+        end_start: u64,
+    ) -> Result<Self, FormatError> {
+        let object_len = end_start + end.len() as u64;
+        let TenantFooterParse::Done(footer) = TenantFooter::parse(&end, object_len)? else {
+            return Err(corrupt("a footer that begins before the index"));
+        };
+        if footer.tenant != *tenant {
+            return Err(corrupt("it is another tenant's"));
+        }
+        let index_bytes = slice(&end, end_start, &footer.index_range())?;
+        let index = MetricsIndex::parse(&footer, &index_bytes)?;
+        let kind = |kind: BlockKind| {
+            let numbers = (0..).zip(index.blocks()).filter(|(_, block)| block.kind == kind);
+            numbers.map(|(number, _)| number).collect()
+        };
+        let kinds = [
+            kind(BlockKind::Values),
+            kind(BlockKind::Times),
+            kind(BlockKind::Histograms),
+            kind(BlockKind::Exemplars),
+            kind(BlockKind::Omitted),
+        ];
+        let mut opened = Self {
+            key,
+            number,
+            postings: footer.names.iter().map(|_| OnceLock::new()).collect(),
+            series: (0..index.series_count()).map(|_| OnceLock::new()).collect(),
+            footer,
+            index,
+            end,
+            end_start,
+            kinds,
+            memory_bytes: 0,
+        };
+        opened.memory_bytes = opened.estimate_memory()?;
+        Ok(opened)
+    }
+
+    /// What it takes once everything in it was asked for.
+    fn estimate_memory(&self) -> Result<usize, FormatError> {
+        let count = self.index.series_count();
+        let sampled = count.min(SAMPLED_SERIES);
+        let mut label_bytes = 0;
+        for place in 0..sampled {
+            let series = (u64::from(place) * u64::from(count) / u64::from(sampled)) as u32;
+            label_bytes += self.index.labels(series)?.memory_bytes() + size_of::<Series>();
+        }
+        let label_bytes = label_bytes / sampled.max(1) as usize + size_of::<OnceLock<Arc<Series>>>();
+        let postings: u64 = self.footer.names.iter().map(|name| name.postings.len_bytes()).sum();
+        Ok(self.end.len()
+            + self.index.memory_bytes()
+            + (postings * POSTINGS_MEMORY_A_BYTE) as usize
+            + count as usize * label_bytes)
+    }
+
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn index(&self) -> &MetricsIndex {
+        &self.index
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Blocks of `kind` that may be of series `series`, with their numbers.
+    pub(crate) fn blocks_of(&self, kind: BlockKind, series: u32) -> impl Iterator<Item = (u32, &Block)> {
+        let blocks = self.index.blocks();
+        let numbers = match kind {
+            BlockKind::Values => &self.kinds[0],
+            BlockKind::Times => &self.kinds[1],
+            BlockKind::Histograms => &self.kinds[2],
+            BlockKind::Exemplars => &self.kinds[3],
+            BlockKind::Omitted => &self.kinds[4],
+        };
+        let from = numbers.partition_point(|number| blocks[*number as usize].last < series);
+        let of_kind = numbers[from..].iter().map(move |number| (*number, &blocks[*number as usize]));
+        of_kind.take_while(move |(_, block)| block.first <= series)
+    }
+
+    /// Whether series `series` may have samples in the time range (ms, both inclusive).
+    pub(crate) fn has_samples(&self, series: u32, (start_ms, end_ms): (i64, i64)) -> bool {
+        let floats = self.index.times_of(series).map(|times| times.list_range_ms);
+        floats.is_some_and(|(first_ms, last_ms)| first_ms <= end_ms && last_ms >= start_ms)
+            || self
+                .blocks_of(BlockKind::Histograms, series)
+                .any(|(_, block)| block.overlaps(start_ms, end_ms))
+    }
+
+    /// Whether series `series` may have exemplars in the time range.
+    pub(crate) fn has_exemplars(&self, series: u32, (start_ms, end_ms): (i64, i64)) -> bool {
+        self.blocks_of(BlockKind::Exemplars, series).any(|(_, block)| block.overlaps(start_ms, end_ms))
+    }
+
+    /// The series that may have samples in the time range.
+    pub(crate) fn present(&self, time_range_ms: (i64, i64)) -> RoaringBitmap {
+        let all = 0..self.index.series_count();
+        if self.footer.min_time_ms >= time_range_ms.0 && self.footer.max_time_ms <= time_range_ms.1 {
+            return all.collect();
+        }
+        all.filter(|series| self.has_samples(*series, time_range_ms)).collect()
+    }
+
+    /// The series `series`.
+    pub(crate) fn series(&self, series: u32) -> Result<&Arc<Series>, FormatError> {
+        let place = self.series.get(series as usize).ok_or(corrupt("a series that does not exist"))?;
+        if let Some(known) = place.get() {
+            return Ok(known);
+        }
+        let made = Arc::new(Series::new(self.index.labels(series)?));
+        Ok(place.get_or_init(|| made))
+    }
+
+    fn postings(&self, name: usize) -> Result<&Postings, FormatError> {
+        if let Some(known) = self.postings[name].get() {
+            return Ok(known);
+        }
+        let section = &self.footer.names[name];
+        let bytes = slice(&self.end, self.end_start, &section.postings.range)?;
+        let parsed = Postings::parse(section, self.footer.counts.series, &bytes)?;
+        Ok(self.postings[name].get_or_init(|| parsed))
+    }
+
+    /// Calls `each` with every label name, value, and how many series have it.
+    pub(crate) fn for_each_pair(&self, mut each: impl FnMut(&str, &str, u64)) -> Result<(), FormatError> {
+        for (place, section) in self.footer.names.iter().enumerate() {
+            let postings = self.postings(place)?;
+            for (id, value) in (0..).zip(self.index.label_values(&section.name)) {
+                each(&section.name, value, postings.of(id)?.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// The series that all `matchers` hold for.
+    ///
+    /// Matchers that name their values are answered first. What they leave is mostly few, and the rest is then cheaper
+    /// asked of each series' labels than of each value of the label.
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, FormatError> {
+        let names_its_values = |matcher: &&Matcher| {
+            !matcher.op().is_negative() && !matcher.matches_empty() && matcher.as_literals().is_some()
+        };
+        let (named, mut rest): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(names_its_values);
+        rest.sort_by_key(|matcher| matcher.matches_empty());
+        let mut selected: Option<RoaringBitmap> = None;
+        for matcher in named.into_iter().chain(rest) {
+            let next = match selected {
+                Some(before) if before.is_empty() => return Ok(before),
+                Some(before) => self.narrow(before, matcher)?,
+                None => self.matching(matcher)?,
+            };
+            selected = Some(next);
+        }
+        Ok(selected.unwrap_or_else(|| (0..self.index.series_count()).collect()))
+    }
+
+    /// Those of `before` that `matcher` holds for.
+    fn narrow(&self, mut before: RoaringBitmap, matcher: &Matcher) -> Result<RoaringBitmap, FormatError> {
+        let values = self.footer.name(matcher.name()).map_or(0, |section| section.values);
+        if before.len() > values || matcher.as_literals().is_some_and(|texts| texts.len() == 1) {
+            before &= self.matching(matcher)?;
+            return Ok(before);
+        }
+        let mut kept = RoaringBitmap::new();
+        for number in before {
+            if matcher.matches(self.series(number)?.labels().get(matcher.name()).unwrap_or("")) {
+                kept.insert(number);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// All series that `matcher` holds for.
+    fn matching(&self, matcher: &Matcher) -> Result<RoaringBitmap, FormatError> {
+        let all = || (0..self.index.series_count()).collect::<RoaringBitmap>();
+        let place = self.footer.names.iter().position(|section| section.name == matcher.name());
+        let Some(place) = place else {
+            return Ok(if matcher.matches_empty() { all() } else { RoaringBitmap::new() });
+        };
+        let postings = self.postings(place)?;
+        let values = (0..).zip(self.index.label_values(matcher.name()));
+        // Series without the label count as having the empty value: then the others are those to be taken off.
+        let is_listed = |text: &str| matcher.matches(text) != matcher.matches_empty();
+        let listed: Result<Vec<RoaringBitmap>, FormatError> =
+            values.filter(|(_, text)| is_listed(text)).map(|(id, _)| postings.of(id)).collect();
+        let listed = listed?.union();
+        Ok(if matcher.matches_empty() { all() - listed } else { listed })
+    }
+}
+
+/// The bytes of `range` of the object.
+fn slice(end: &Bytes, end_start: u64, range: &Range<u64>) -> Result<Bytes, FormatError> {
+    let from = range.start.checked_sub(end_start).ok_or(corrupt("an index that begins too early"))? as usize;
+    let to = from + (range.end - range.start) as usize;
+    if to > end.len() { Err(corrupt("cut short")) } else { Ok(end.slice(from..to)) }
+}
