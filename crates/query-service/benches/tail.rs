@@ -13,15 +13,13 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use promql::{MatchOp, Matcher, Reading, Selection, SeriesSamples, SeriesSource};
 use query_service::{
-    CacheParts, CacheSettings, FetchLimits, Needs, PageCache, Scope, Segments, SegmentsParts, SegmentsSettings,
-    Tail, TailSettings, TenantSource,
+    CacheParts, CacheSettings, FetchLimits, Needs, PageCache, Scope, Segments, SegmentsParts,
+    SegmentsSettings, Tail, TailSettings, TenantSource,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segment_store::testing::MemoryBucket;
-use segment_store::{
-    Bucket, Clock, FlushOutcome, SegmentKey, ShardId, SystemClock, TailOffer, TailSink,
-};
+use segment_store::{Bucket, Clock, FlushOutcome, SegmentKey, ShardId, SystemClock, TailOffer, TailSink};
 use telemetry::{FloatRow, Labels, MetricBatch, MetricRows, Series, TenantId};
 
 const SERIES: usize = 50_000;

@@ -197,7 +197,9 @@ impl QueryError {
             Self::Access(error) if error.is_forbidden() => (403, "forbidden", Outcome::Refused),
             Self::Access(_) => (401, "unauthorized", Outcome::Refused),
             Self::TooMany(_) => (429, "too_many_requests", Outcome::TooMany),
-            Self::Limit(_) | Self::Bytes { .. } | Self::FetchedMemory { .. } => (422, "execution", Outcome::Limit),
+            Self::Limit(_) | Self::Bytes { .. } | Self::FetchedMemory { .. } => {
+                (422, "execution", Outcome::Limit)
+            }
             Self::Execution(_) => (422, "execution", Outcome::Execution),
             Self::Timeout { .. } => (503, "timeout", Outcome::Timeout),
             Self::Canceled => (499, "canceled", Outcome::Canceled),
