@@ -19,7 +19,7 @@ use storage_format::{Footer, MergeCounts, PartitionEntry, Signal};
 use telemetry::{MetricBatch, TenantId};
 use tokio::sync::Semaphore;
 
-use super::context::{Context, Versioned};
+use super::context::{Context, LOST, Versioned};
 use super::merge_fresh::quarantine;
 use super::plan::{AbsorbPlan, UnitName};
 use super::stats::{add, add_pair};
@@ -57,6 +57,9 @@ pub(super) async fn absorb(
         let Some(merged) = shard.manifest.merged(id) else { return Ok(Step::Overtaken) };
         match footer_of(context, merged, footers).await {
             Ok(footer) => sources.push((merged.clone(), footer)),
+            Err(ReadError::Gone(key)) if context.is_current(shard).await? => {
+                return quarantine(context, shard, vec![(UnitName::Merged(*id), key, LOST.to_owned())]).await;
+            }
             Err(ReadError::Gone(_)) => return Ok(Step::Overtaken),
             Err(ReadError::Segment { key, source }) => {
                 let damaged = vec![(UnitName::Merged(*id), key, source.to_string())];
@@ -99,6 +102,8 @@ pub(super) async fn absorb(
     add(&context.counters.absorptions, parts);
     add_pair(&context.counters.absorbed_samples, (samples, distinct));
     if overtaken {
+        // An object may be lost: its footer will tell.
+        sources.iter().for_each(|(merged, _)| drop(footers.remove(&merged.id)));
         return Ok(Step::Overtaken);
     }
     let left = if blocked.is_empty() {
@@ -285,7 +290,13 @@ impl TenantWork<'_> {
             let written = match windows.next(&*self.context.bucket, &inputs, self.context.work_on).await {
                 Ok(Some(written)) => written,
                 Ok(None) => break,
-                Err(MergeError::Bucket { source: BucketError::NotFound { .. }, .. }) => return Ok(None),
+                Err(MergeError::Bucket { input, source: BucketError::NotFound { .. } }) => {
+                    if !self.context.is_current_of(self.tenant, self.of).await? {
+                        return Ok(None);
+                    }
+                    self.quarantine(inputs[input].key.clone(), LOST.to_owned());
+                    continue;
+                }
                 Err(MergeError::Damaged { input, source }) => {
                     // It may have been damaged on its way here only; if not, the window is counted without it.
                     let object = inputs[input].key.clone();

@@ -31,6 +31,9 @@ pub(super) struct Context {
     names: Mutex<Names>,
 }
 
+/// Why an object is passed over that a manifest names and that is not there.
+pub(super) const LOST: &str = "there is no such object";
+
 #[derive(Debug)]
 struct Names {
     rng: ChaCha8Rng,
@@ -115,6 +118,11 @@ impl Context {
         Ok(Versioned::from(read))
     }
 
+    /// Whether `of` is still the shard's manifest. Then an object that it names and that is not there is lost.
+    pub(super) async fn is_current(&self, of: &Versioned<ShardManifest>) -> Result<bool, CompactError> {
+        Ok(self.read_shard().await?.etag == of.etag)
+    }
+
     /// Replaces the shard's manifest by `next`, if it is still the version `of`. Nothing when somebody was first: look again, from
     /// the beginning.
     pub(super) async fn commit_shard(
@@ -127,6 +135,15 @@ impl Context {
         let Some(etag) = self.replace(&key, next.encode(), of.etag.clone()).await? else { return Ok(None) };
         self.listener.shard_committed(&next);
         Ok(Some(Versioned { manifest: next, etag: Some(etag) }))
+    }
+
+    /// As [`Self::is_current`] for a tenant's manifest.
+    pub(super) async fn is_current_of(
+        &self,
+        tenant: &TenantId,
+        of: &Versioned<TenantManifest>,
+    ) -> Result<bool, CompactError> {
+        Ok(self.read_tenant(tenant).await?.etag == of.etag)
     }
 
     /// As [`Self::commit_shard`] for a tenant's manifest.

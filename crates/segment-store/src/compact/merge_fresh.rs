@@ -15,7 +15,7 @@ use storage_format::{
 };
 use telemetry::TenantId;
 
-use super::context::{Context, Versioned};
+use super::context::{Context, LOST, Versioned};
 use super::plan::{MergePlan, Unit, UnitName};
 use super::stats::{add, add_pair};
 use super::work::{in_order, run};
@@ -46,7 +46,7 @@ struct Output {
 enum Opened {
     Whole(Box<Input>),
     Damaged(UnitName, String, FormatError),
-    Gone,
+    Gone(UnitName, String),
 }
 
 /// Merges what `plan` says.
@@ -72,7 +72,10 @@ pub(super) async fn merge_fresh(
                 inputs.push(*input);
             }
             Opened::Damaged(name, key, source) => quarantined.push((name, key, source.to_string())),
-            Opened::Gone => return Ok(Step::Overtaken),
+            Opened::Gone(name @ UnitName::Merged(_), key) if context.is_current(shard).await? => {
+                quarantined.push((name, key, LOST.to_owned()));
+            }
+            Opened::Gone(..) => return Ok(Step::Overtaken),
         }
         end -= 1;
     }
@@ -92,7 +95,7 @@ pub(super) async fn merge_fresh(
             if read_once.damaged.iter().any(|(key, _, _)| *key == input.key) {
                 match open(context, &input.unit).await? {
                     Opened::Whole(again) => *input = *again,
-                    Opened::Damaged(..) | Opened::Gone => return Ok(Step::Overtaken),
+                    Opened::Damaged(..) | Opened::Gone(..) => return Ok(Step::Overtaken),
                 }
             }
         }
@@ -108,7 +111,7 @@ async fn open(context: &Context, unit: &Unit) -> Result<Opened, CompactError> {
     loop {
         let object = match context.bucket.get(&key, GetRange::Full).await {
             Ok(object) => object,
-            Err(BucketError::NotFound { .. }) => return Ok(Opened::Gone),
+            Err(BucketError::NotFound { .. }) => return Ok(Opened::Gone(unit.name, key)),
             Err(error) => return Err(ReadError::from(error).into()),
         };
         match parse(&object.body) {

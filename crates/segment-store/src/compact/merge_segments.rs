@@ -6,7 +6,7 @@
 use telemetry::TenantId;
 
 use super::absorb::input_of;
-use super::context::{Context, Versioned};
+use super::context::{Context, LOST, Versioned};
 use super::plan::SegmentMergePlan;
 use super::stats::{add, add_pair};
 use super::{CompactError, Step};
@@ -41,8 +41,12 @@ pub(super) async fn merge_segments(
     }
     let (mut outputs, totals) = match merged {
         Ok(merged) => merged,
-        Err(CompactError::Merge(MergeError::Bucket { source: BucketError::NotFound { .. }, .. })) => {
-            return Ok(Step::Overtaken);
+        Err(CompactError::Merge(MergeError::Bucket { input, source: BucketError::NotFound { .. } })) => {
+            if !context.is_current_of(tenant, of).await? {
+                return Ok(Step::Overtaken);
+            }
+            let object = TenantManifest::segment_key(tenant, &inputs[input].id);
+            return quarantine(context, tenant, of, vec![(object, LOST.to_owned())]).await;
         }
         Err(CompactError::Merge(MergeError::Damaged { input, source })) => {
             let object = TenantManifest::segment_key(tenant, &inputs[input].id);

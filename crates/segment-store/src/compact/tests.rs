@@ -224,6 +224,37 @@ async fn a_damaged_segment_is_kept_and_its_window_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_lost_is_told_and_holds_up_nothing() {
+    let world = World::new();
+    let patient = || {
+        Compactor::new(CompactorParts {
+            settings: CompactorSettings::default(),
+            ..world.parts(Arc::clone(&world.bucket) as _)
+        })
+    };
+    world.write(1, &[("a", &[("up", minute(0), 1.0)])]).await;
+    patient().run_until_rest(|_| {}).await.unwrap();
+    // A merged object that waits for a manifest which cannot be read, and a segment: both are lost.
+    let of_b = TenantManifest::key(&tenant("b"));
+    world.bucket.put(&of_b, Bytes::from_static(b"?"), PutCondition::Always, None).await.unwrap();
+    world.write(2, &[("b", &[("up", minute(0), 1.0)])]).await;
+    patient().run_until_rest(|_| {}).await.unwrap();
+    let shard = read_shard_manifest(&*world.bucket, SHARD).await.unwrap();
+    let lost = ShardManifest::merged_key(SHARD, &shard.merged[0].id);
+    let of_a = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    let segment = TenantManifest::segment_key(&tenant("a"), &of_a.segments[0].id);
+    world.bucket.delete_many(&[lost.clone(), segment.clone()]).await.unwrap();
+
+    world.write(3, &[("a", &[("up", minute(1), 1.0), ("up", minute(2), 1.0)])]).await;
+    patient().run_until_rest(|_| {}).await.unwrap();
+    let shard = read_shard_manifest(&*world.bucket, SHARD).await.unwrap();
+    assert!(shard.quarantined.iter().any(|of| of.object == lost), "{:?}", shard.quarantined);
+    let of_a = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    assert_eq!(of_a.quarantined.iter().map(|of| of.object.as_str()).collect::<Vec<_>>(), [segment.as_str()]);
+    assert_eq!(of_a.ledger.total().samples, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_a_deleted_tenant_no_byte_is_left() {
     let world = World::new();
     let of_both: &[(&str, &[Sample])] =
