@@ -194,7 +194,7 @@ impl Segments {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub(crate) async fn begin(&self) -> Result<(), ReadError> {
+    pub async fn begin(&self) -> Result<(), ReadError> {
         self.manifests.begin().await
     }
 
