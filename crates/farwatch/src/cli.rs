@@ -22,6 +22,13 @@ pub enum Command {
     Serve(ServeArgs),
     /// Ask a running Farwatch a PromQL question and show the answer here
     Query(QueryArgs),
+    /// Bring stored data to rest: few large objects of many small ones, nothing left to merge
+    Compact(CompactArgs),
+    /// Tell what was stored, by tenant and hour: each sample once, however often it was sent
+    Usage(UsageArgs),
+    /// Delete a tenant's data, and show that none is left
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Look into segments, the objects that hold telemetry
     #[command(subcommand)]
     Segment(SegmentCommand),
@@ -142,6 +149,94 @@ impl SegmentArgs {
             self.s3_endpoint = self.s3_endpoint.take().or_else(|| variable("FARWATCH_S3_ENDPOINT"));
         }
     }
+}
+
+/// Which data.
+#[derive(Clone, Debug, Args)]
+pub struct StorageArgs {
+    /// Directory of a server's data; without --bucket, data is in its folder `bucket`
+    /// [env: FARWATCH_DATA_DIR] [default: farwatch-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Bucket that holds the data: file://DIR or s3://NAME[/PREFIX] [env: FARWATCH_BUCKET]
+    #[arg(long, value_name = "URL")]
+    pub bucket: Option<String>,
+    /// Endpoint of an S3 server that is not Amazon's [env: FARWATCH_S3_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+}
+
+impl StorageArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        let variable = |name: &str| variable(name).filter(|text| !text.is_empty());
+        // Who names the directory means what is in it.
+        if self.data_dir.is_none() {
+            self.bucket = self.bucket.take().or_else(|| variable("FARWATCH_BUCKET"));
+        }
+        self.data_dir = self.data_dir.take().or_else(|| variable("FARWATCH_DATA_DIR").map(PathBuf::from));
+        // Of another bucket's server nothing is to be asked.
+        if self.bucket.as_ref().is_some_and(|bucket| bucket.starts_with("s3://")) {
+            self.s3_endpoint = self.s3_endpoint.take().or_else(|| variable("FARWATCH_S3_ENDPOINT"));
+        }
+    }
+}
+
+/// Arguments of `farwatch compact`.
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Do everything there is to do, and end; in the background, `farwatch serve` does what is worth its cost
+    #[arg(long, required = true)]
+    pub once: bool,
+    /// How long objects that are not needed any more are kept, for readers that still look at them; 0s only when nobody does
+    /// [default: 10m, or 0s when no server runs on the data directory]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub grace: Option<std::time::Duration>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `farwatch usage`.
+#[derive(Debug, Args)]
+pub struct UsageArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// One tenant only
+    #[arg(long, value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Hours from this time on: RFC 3339 or Unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Hours before this time: RFC 3339 or Unix seconds
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Print every hour, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with a tenant's data.
+#[derive(Debug, Subcommand)]
+pub enum TenantCommand {
+    /// Delete all data of a tenant, for good
+    Delete(TenantArgs),
+    /// Read every object's list of tenants and tell whether any has data of this one; exits with 1 when one has
+    ProveDeleted(TenantArgs),
+}
+
+/// Which tenant.
+#[derive(Debug, Args)]
+pub struct TenantArgs {
+    /// The tenant's id
+    pub tenant: String,
+    /// Where the data is.
+    #[command(flatten)]
+    pub storage: StorageArgs,
 }
 
 /// What to do with a segment.

@@ -1,7 +1,11 @@
 //! The commands other than `serve`: they do one thing and end.
 
+pub mod compact;
 pub mod query;
 pub mod segment;
+pub mod storage;
+pub mod tenant;
+pub mod usage;
 
 use std::error::Error;
 use std::fmt::Write as _;

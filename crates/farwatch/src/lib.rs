@@ -7,9 +7,11 @@
 //! | [`serve`] | the server: puts the services together and runs them |
 //! | [`commands`] | everything that does one thing and ends |
 //! | [`bucket`] | opens the object store that an address names |
+//! | [`data_lock`] | who uses a data directory |
 
 pub mod bucket;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod data_lock;
 pub mod serve;

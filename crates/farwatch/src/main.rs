@@ -4,10 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use farwatch::cli::{Cli, Command, ConfigCommand, SegmentCommand};
-use farwatch::commands::{chain, query, segment};
+use farwatch::cli::{Cli, Command, ConfigCommand, SegmentCommand, TenantCommand};
+use farwatch::commands::{chain, compact, query, segment, tenant, usage};
 use farwatch::config::{Config, Sources, reference};
-use farwatch::serve;
+use farwatch::serve::{self, logging};
 
 fn main() -> ExitCode {
     let outcome = run(Cli::parse().command);
@@ -36,6 +36,24 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let clock = segment_store::SystemClock::new();
             one_shot()?.block_on(query::run(&args, &clock, columns(), &mut out))?;
         }
+        Command::Compact(mut args) => {
+            args.storage.fill_from(&variable);
+            logging::for_commands()?;
+            working()?.block_on(compact::run(&args, &mut std::io::stderr(), &mut out))?;
+        }
+        Command::Usage(mut args) => {
+            args.storage.fill_from(&variable);
+            one_shot()?.block_on(usage::run(&args, &mut out))?;
+        }
+        Command::Tenant(TenantCommand::Delete(mut args)) => {
+            args.storage.fill_from(&variable);
+            logging::for_commands()?;
+            working()?.block_on(tenant::delete(&args, &mut std::io::stderr(), &mut out))?;
+        }
+        Command::Tenant(TenantCommand::ProveDeleted(mut args)) => {
+            args.storage.fill_from(&variable);
+            one_shot()?.block_on(tenant::prove_deleted(&args, &mut out))?;
+        }
         Command::Segment(SegmentCommand::Inspect(mut args)) => {
             args.fill_from(&variable);
             one_shot()?.block_on(segment::inspect(&args, &mut out))?
@@ -52,6 +70,11 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
 /// A runtime for a command that does one thing and ends.
 fn one_shot() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A runtime for a command that has much to compute.
+fn working() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Width of the terminal, or of a line that is easily read where there is none.

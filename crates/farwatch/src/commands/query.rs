@@ -194,7 +194,8 @@ fn when(args: &QueryArgs, now_ms: i64, columns: usize) -> Result<When, QueryErro
     Ok(When::Over { start, end, step })
 }
 
-fn seconds(text: &str) -> Result<f64, QueryError> {
+/// A time as a user writes it, in seconds since the Unix epoch.
+pub(super) fn seconds(text: &str) -> Result<f64, QueryError> {
     if let Ok(seconds) = text.parse::<f64>()
         && seconds.is_finite()
     {

@@ -38,7 +38,7 @@ topic! {
 topic! {
     /// What this process does, and for whom.
     pub struct ServiceSettings {
-        /// What this process does: `all`, or some of `ingest,query`.
+        /// What this process does: `all`, or some of `ingest,query,compact`.
         role: Roles = "all", "ROLES";
         /// File that the first start makes for the first tenant's API key, readable for its owner only, instead of
         /// printing the key. A first start is refused when the file is there already.
@@ -128,23 +128,26 @@ impl SettingValue for BucketAddress {
 }
 
 /// What a process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
     /// It takes writes.
     pub ingest: bool,
     /// It answers queries.
     pub query: bool,
+    /// It compacts what is stored.
+    pub compact: bool,
 }
 
 impl SettingValue for Roles {
     fn parse(text: &str) -> Result<Self, String> {
-        let mut roles = Self { ingest: false, query: false };
+        let mut roles = Self::default();
         for role in text.split(',').map(str::trim) {
             match role {
-                "all" => roles = Self { ingest: true, query: true },
+                "all" => roles = Self { ingest: true, query: true, compact: true },
                 "ingest" => roles.ingest = true,
                 "query" => roles.query = true,
-                _ => return Err("all, or a list of ingest and query".to_owned()),
+                "compact" => roles.compact = true,
+                _ => return Err("all, or a list of ingest, query and compact".to_owned()),
             }
         }
         Ok(roles)
@@ -249,9 +252,10 @@ mod tests {
 
     #[test]
     fn reads_roles() {
-        assert_eq!(Roles::parse("all"), Ok(Roles { ingest: true, query: true }));
-        assert_eq!(Roles::parse("query, ingest"), Ok(Roles { ingest: true, query: true }));
-        assert_eq!(Roles::parse("query"), Ok(Roles { ingest: false, query: true }));
+        assert_eq!(Roles::parse("all"), Ok(Roles { ingest: true, query: true, compact: true }));
+        let two = Roles { ingest: true, query: true, ..Roles::default() };
+        assert_eq!(Roles::parse("query, ingest"), Ok(two));
+        assert_eq!(Roles::parse("compact"), Ok(Roles { compact: true, ..Roles::default() }));
         for bad in ["", "ingest,", "everything"] {
             assert!(Roles::parse(bad).is_err(), "{bad}");
         }

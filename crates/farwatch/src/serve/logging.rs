@@ -39,3 +39,13 @@ pub fn start(settings: &LogSettings) -> Result<(), LoggingError> {
     }
     Ok(())
 }
+
+/// Starts logging for a command that does one thing and ends: what went wrong with the data, not what is going on.
+///
+/// # Errors
+/// [`LoggingError::Start`].
+pub fn for_commands() -> Result<(), LoggingError> {
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(io::stderr);
+    lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).finish().try_init()?;
+    Ok(())
+}

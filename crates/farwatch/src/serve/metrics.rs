@@ -4,6 +4,7 @@ use query_service::{
     CacheStats, FollowerStats, KindStats, LATENCY_BOUNDS, PageKind, QueryMetrics, SegmentsStats, TailStats,
 };
 use segment_store::commit::{GroupCommitStats, PUT_LATENCY_BOUNDS_MS};
+use segment_store::compact::CompactorStats;
 use segment_store::{Operation, RequestCounts};
 
 use super::exposition::{Exposition, Kind};
@@ -28,6 +29,9 @@ pub fn page(node: &Node) -> String {
     bucket(&mut page, &node.bucket.counts());
     if let Some(commit) = &node.commit {
         group_commit(&mut page, &commit.stats());
+    }
+    if let Some(stats) = node.compactor_stats() {
+        compactor(&mut page, &stats);
     }
     if let Some(query) = &node.query {
         queries(&mut page, &query.engine.metrics());
@@ -72,6 +76,37 @@ fn bucket(page: &mut Exposition<'_>, counts: &RequestCounts) {
     let bytes = [("sent", counts.bytes_put as f64), ("received", counts.bytes_got as f64)];
     let name = "farwatch_bucket_bytes_total";
     page.family(Kind::Counter, name, "Bytes of objects to and from the object store.", "direction", bytes);
+}
+
+fn compactor(page: &mut Exposition<'_>, stats: &CompactorStats) {
+    let stages = |merge: u64, absorb: u64, segments: u64| {
+        [("merge", merge as f64), ("absorb", absorb as f64), ("segments", segments as f64)]
+    };
+    let name = "farwatch_compaction_commits_total";
+    let commits = stages(stats.merges, stats.absorptions, stats.segment_merges);
+    page.family(Kind::Counter, name, "Merges that were committed, by stage.", "stage", commits);
+    let name = "farwatch_compaction_read_samples_total";
+    let read = stages(stats.merged_samples.0, stats.absorbed_samples.0, stats.segment_samples.0);
+    page.family(Kind::Counter, name, "Samples read by compaction, by stage.", "stage", read);
+    let counters = [
+        ("new_samples", "Samples that went to the ledger.", stats.absorbed_samples.1),
+        ("races_lost", "Manifests that somebody else replaced first.", stats.races_lost),
+        ("written_bytes", "Bytes of objects that compaction wrote.", stats.bytes_written),
+        ("deleted_objects", "Objects that were not needed any more.", stats.objects_deleted),
+        ("unreadable_objects", "Objects or parts of them that were found damaged.", stats.quarantined),
+        ("failures", "Steps of compaction that failed.", stats.failures),
+    ];
+    for (name, help, count) in counters {
+        page.single(Kind::Counter, &format!("farwatch_compaction_{name}_total"), help, count as f64);
+    }
+    let gauges = [
+        ("waiting_fresh_objects", "Fresh segments that wait to be merged.", stats.fresh_waiting),
+        ("waiting_merged_objects", "Merged objects that wait to be absorbed.", stats.merged_waiting),
+        ("waiting_deletions", "Objects that wait for the end of their grace.", stats.deletions_waiting),
+    ];
+    for (name, help, count) in gauges {
+        page.single(Kind::Gauge, &format!("farwatch_compaction_{name}"), help, count as f64);
+    }
 }
 
 fn group_commit(page: &mut Exposition<'_>, stats: &GroupCommitStats) {
@@ -174,11 +209,9 @@ fn cache(page: &mut Exposition<'_>, stats: &CacheStats) {
         ("misses", "Pages that had to be fetched from the object store.", |kind| kind.misses),
         ("disk_written_bytes", "Bytes written to disk.", |kind| kind.disk_written_bytes),
         ("disk_read_bytes", "Bytes read from disk.", |kind| kind.disk_read_bytes),
-        (
-            "dropped_writes",
-            "Pages that were not written to disk because too many were waiting.",
-            |kind| kind.dropped_writes,
-        ),
+        ("dropped_writes", "Pages that were not written to disk because too many were waiting.", |kind| {
+            kind.dropped_writes
+        }),
         ("disk_errors", "Errors of the disk; each was a page to be fetched again.", |kind| kind.disk_errors),
     ];
     for (name, help, number) in counters {
@@ -203,7 +236,11 @@ fn segments(page: &mut Exposition<'_>, stats: &SegmentsStats) {
         ("index_memory_bytes", "Memory of indexes.", stats.index_memory_bytes),
         ("decoded_memory_bytes", "Memory of decoded data.", stats.decoded_memory_bytes),
         ("fetched_memory_bytes", "Memory of what running queries fetched.", stats.fetched_memory_bytes),
-        ("manifest_generation", "Generation of the shard's manifest that queries see.", stats.manifest_generation),
+        (
+            "manifest_generation",
+            "Generation of the shard's manifest that queries see.",
+            stats.manifest_generation,
+        ),
     ];
     for (name, help, number) in gauges {
         page.single(Kind::Gauge, &format!("farwatch_segments_{name}"), help, number as f64);

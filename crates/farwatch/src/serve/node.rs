@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ingest_service::{Ingest, IngestParts, IngestSettings};
 use parking_lot::Mutex;
@@ -10,11 +11,17 @@ use query_service::{
     CacheError, CacheParts, CacheSettings, EngineParts, Follower, FollowerParts, FollowerStats, PageCache,
     QueryEngine, QuerySettings, Segments, SegmentsParts, SegmentsSettings, Tail, TailSettings,
 };
+use segment_store::compact::{
+    CommitListener, Compactor, CompactorHandle, CompactorParts, CompactorSettings, CompactorStats,
+    NoListener, RetentionPolicy,
+};
 use segment_store::{
     Bucket, Clock, Counted, GroupCommit, GroupCommitParts, GroupCommitSettings, NoTail, Retrying, Seed,
-    ShardId, TailSink, WorkOn,
+    ShardId, ShardManifest, TailSink, TenantManifest, WorkOn,
 };
+use telemetry::TenantId;
 use tenancy::Access;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::otlp::MetricOptions;
@@ -25,6 +32,7 @@ use crate::bucket;
 use crate::config::Config;
 use crate::config::topics::BucketAddress;
 use crate::config::value::{Bound, ServerUrl};
+use crate::data_lock::DataLock;
 
 /// The one shard of a process that stands alone.
 const SHARD: ShardId = ShardId(0);
@@ -52,6 +60,22 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// The data directory cannot be locked.
+    #[error("cannot lock the data directory {path}")]
+    Lock {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A command has the data directory to itself.
+    #[error(
+        "a command such as `farwatch compact --once` works on the data directory {path}; start again when it has ended"
+    )]
+    Busy {
+        /// The directory.
+        path: String,
+    },
 }
 
 /// The services of this process. Which there are, its roles say.
@@ -62,8 +86,10 @@ pub struct Node {
     pub(super) commit: Option<Arc<GroupCommit>>,
     pub(super) ingest: Option<Arc<Ingest>>,
     pub(super) query: Option<QueryNode>,
+    compactor: Mutex<Option<CompactorHandle>>,
     stop: CancellationToken,
     directory_poller: Mutex<Option<JoinHandle<()>>>,
+    _data: DataLock,
 }
 
 /// What a start has to tell its user of the first tenant's key.
@@ -102,6 +128,7 @@ impl Node {
         }
         std::fs::create_dir_all(&storage.data_dir)
             .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
+        let data = share(&storage.data_dir)?;
         let address = storage.bucket.clone().unwrap_or_else(|| own_bucket(&storage.data_dir));
         let opened = bucket::open(&address, storage.s3_endpoint.as_ref().map(ServerUrl::as_str)).await?;
         let bucket = Arc::new(Counted::new(opened));
@@ -153,6 +180,11 @@ impl Node {
             (None, None)
         };
 
+        let compactor = match config.service.role.compact {
+            true => Some(compactor(&shared, &clock, &access, query.as_ref())?.start()),
+            false => None,
+        };
+
         let stop = CancellationToken::new();
         let poller = directory::poll(
             Arc::clone(&shared),
@@ -163,7 +195,20 @@ impl Node {
         );
         let directory_poller = Mutex::new(Some(tokio::spawn(poller)));
         let hand_over = HandOver { first_key: setup.first_key, key_file: setup.key_file };
-        Ok((Self { clock, bucket, access, commit, ingest, query, stop, directory_poller }, hand_over))
+        let compactor = Mutex::new(compactor);
+        let node = Self {
+            clock,
+            bucket,
+            access,
+            commit,
+            ingest,
+            query,
+            compactor,
+            stop,
+            directory_poller,
+            _data: data,
+        };
+        Ok((node, hand_over))
     }
 
     /// Lets requests that run end soon: none waits for company any more. Call it when told to stop, before waiting for them.
@@ -187,7 +232,16 @@ impl Node {
         }
     }
 
+    /// Figures of the compactor, where there is one.
+    pub(super) fn compactor_stats(&self) -> Option<CompactorStats> {
+        self.compactor.lock().as_ref().map(CompactorHandle::stats)
+    }
+
     async fn end_background(&self) {
+        let compactor = self.compactor.lock().take();
+        if let Some(compactor) = compactor {
+            compactor.shutdown().await;
+        }
         let follower = self.query.as_ref().and_then(|query| query.follower.lock().take());
         if let Some(follower) = follower {
             follower.shutdown().await;
@@ -201,6 +255,64 @@ impl Node {
         {
             tracing::error!(%error, "polling the tenant directory had failed");
         }
+    }
+}
+
+/// Uses the data directory beside other servers.
+fn share(data_dir: &Path) -> Result<DataLock, NodeError> {
+    let path = data_dir.display().to_string();
+    match DataLock::share(data_dir) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(NodeError::Busy { path }),
+        Err(source) => Err(NodeError::Lock { path, source }),
+    }
+}
+
+/// What compacts beside the other services.
+fn compactor(
+    bucket: &Arc<dyn Bucket>,
+    clock: &Arc<dyn Clock>,
+    access: &Arc<Access>,
+    query: Option<&QueryNode>,
+) -> Result<Compactor, NodeError> {
+    let committed = query.and_then(|query| query.follower.lock().as_ref().map(Follower::committed));
+    let listener: Arc<dyn CommitListener> = match committed {
+        Some(committed) => Arc::new(Notifier(committed)),
+        None => Arc::new(NoListener),
+    };
+    Ok(Compactor::new(CompactorParts {
+        bucket: Arc::clone(bucket),
+        shard: SHARD,
+        clock: Arc::clone(clock),
+        seed: seed()?,
+        work_on: WorkOn::BlockingThreads,
+        retention: Arc::new(DirectoryRetention(Arc::clone(access))),
+        listener,
+        settings: CompactorSettings::default(),
+    }))
+}
+
+/// Tells the query node in this process that there is a new manifest.
+#[derive(Debug)]
+struct Notifier(Arc<Notify>);
+
+impl CommitListener for Notifier {
+    fn shard_committed(&self, _manifest: &ShardManifest) {
+        self.0.notify_one();
+    }
+
+    fn tenant_committed(&self, _tenant: &TenantId, _manifest: &TenantManifest) {}
+}
+
+/// Keeps data for as long as the tenant directory says; that of tenants which it does not have, for ever.
+#[derive(Debug)]
+struct DirectoryRetention(Arc<Access>);
+
+impl RetentionPolicy for DirectoryRetention {
+    fn retention(&self, tenant: &TenantId) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let directory = self.0.directory();
+        directory.tenant(tenant).map(|tenant| DAY.saturating_mul(tenant.retention_days))
     }
 }
 

@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod command_line;
+mod compaction;
 mod crash;
 mod first_start;
 mod object_store;

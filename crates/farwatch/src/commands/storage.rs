@@ -1,0 +1,147 @@
+//! The data that a command works on: which bucket, and whether nobody else uses it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use segment_store::compact::{Compactor, CompactorParts, CompactorSettings, KeepForever, NoListener};
+use segment_store::{Bucket, Clock, Retrying, Seed, ShardId, SystemClock, WorkOn};
+
+use crate::bucket::{self, BucketOpenError};
+use crate::cli::StorageArgs;
+use crate::config::ENDPOINT_WITHOUT_S3;
+use crate::config::topics::BucketAddress;
+use crate::config::value::{ServerUrl, SettingValue as _};
+use crate::data_lock::DataLock;
+
+/// Where a server's data is that was told nothing else.
+const DEFAULT_DATA_DIR: &str = "farwatch-data";
+
+/// The one shard of a bucket.
+pub(super) const SHARD: ShardId = ShardId(0);
+
+/// Why there is no data to work on.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The bucket's address is none.
+    #[error("--bucket is {text:?}; it must be {expected}")]
+    Address {
+        /// What was given.
+        text: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// The endpoint is none.
+    #[error("--s3-endpoint is {text:?}; it must be {expected}")]
+    Endpoint {
+        /// What was given.
+        text: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// The endpoint is that of no bucket.
+    #[error("{ENDPOINT_WITHOUT_S3}")]
+    EndpointWithoutS3,
+    /// There is no such data directory: a wrong path would look like an empty one.
+    #[error("there is no data in {}; give --data-dir or --bucket", path.display())]
+    NoData {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The data directory cannot be locked.
+    #[error("cannot lock the data directory {}", path.display())]
+    Lock {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bucket cannot be opened.
+    #[error(transparent)]
+    Open(#[from] BucketOpenError),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Randomness(#[source] std::io::Error),
+}
+
+/// A bucket that was opened.
+pub(super) struct Storage {
+    pub(super) bucket: Arc<dyn Bucket>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Held when nobody else uses the bucket.
+    alone: Option<DataLock>,
+}
+
+impl Storage {
+    pub(super) async fn open(args: &StorageArgs) -> Result<Self, StorageError> {
+        let (address, data_dir) = address(args)?;
+        let endpoint = args.s3_endpoint.as_ref().map(|text| {
+            ServerUrl::parse(text).map_err(|expected| StorageError::Endpoint { text: text.clone(), expected })
+        });
+        let endpoint = endpoint.transpose()?;
+        let alone = match data_dir {
+            Some(path) => DataLock::own(&path).map_err(|source| StorageError::Lock { path, source })?,
+            None => None,
+        };
+        let opened = bucket::open(&address, endpoint.as_ref().map(ServerUrl::as_str)).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let bucket = Arc::new(Retrying::new(opened, Arc::clone(&clock), &seed()?));
+        Ok(Self { bucket, clock, alone })
+    }
+
+    /// Whether nobody else uses the bucket.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+
+    /// A compactor; without `grace`, it keeps nothing when it is alone, and what readers may need when it is not.
+    pub(super) fn compactor(&self, grace: Option<Duration>) -> Result<Compactor, StorageError> {
+        let mut settings = CompactorSettings::default();
+        if self.is_alone() {
+            (settings.grace, settings.orphan_age) = (Duration::ZERO, Duration::ZERO);
+        }
+        settings.grace = grace.unwrap_or(settings.grace);
+        Ok(Compactor::new(CompactorParts {
+            bucket: Arc::clone(&self.bucket),
+            shard: SHARD,
+            clock: Arc::clone(&self.clock),
+            seed: seed()?,
+            work_on: WorkOn::BlockingThreads,
+            // Who knows how long tenants' data is kept is the server.
+            retention: Arc::new(KeepForever),
+            listener: Arc::new(NoListener),
+            settings,
+        }))
+    }
+}
+
+/// The bucket, and the data directory that it belongs to.
+fn address(args: &StorageArgs) -> Result<(BucketAddress, Option<PathBuf>), StorageError> {
+    if let Some(text) = &args.bucket {
+        let address = BucketAddress::parse(text)
+            .map_err(|expected| StorageError::Address { text: text.clone(), expected })?;
+        return match &address {
+            BucketAddress::Directory(_) if args.s3_endpoint.is_some() => Err(StorageError::EndpointWithoutS3),
+            BucketAddress::Directory(path) => {
+                exists(path)?;
+                Ok((address, None))
+            }
+            BucketAddress::S3 { .. } => Ok((address, None)),
+        };
+    }
+    if args.s3_endpoint.is_some() {
+        return Err(StorageError::EndpointWithoutS3);
+    }
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let path = data_dir.join("bucket");
+    exists(&path)?;
+    Ok((BucketAddress::Directory(path), Some(data_dir)))
+}
+
+fn exists(path: &Path) -> Result<(), StorageError> {
+    if path.is_dir() { Ok(()) } else { Err(StorageError::NoData { path: path.to_owned() }) }
+}
+
+fn seed() -> Result<Seed, StorageError> {
+    Seed::from_os().map_err(StorageError::Randomness)
+}
