@@ -11,8 +11,8 @@ use roaring::RoaringBitmap;
 use segment_store::limits::MAX_SNAPSHOTS;
 use segment_store::thin::Days;
 use segment_store::{
-    FreshObject, ReadError, Resolution, SegmentEntry, SegmentKey, ShardManifest, TenantManifest, TimeWindow,
-    read_fresh_footer, read_fresh_partition,
+    FreshObject, ReadError, SegmentKey, ShardManifest, TenantManifest, TimeWindow, read_fresh_footer,
+    read_fresh_partition,
 };
 use storage_format::tenant::{Block, BlockKind};
 use storage_format::{
@@ -275,24 +275,21 @@ impl Segments {
                 units.push(Unit { first: merged.first, last: merged.last, key, what, service: None });
             }
         }
-        let is_raw = |entry: &&SegmentEntry| entry.resolution == Resolution::Raw;
-        let mut segments: Vec<_> = manifest.segments.iter().filter(is_raw).collect();
-        match scope.needs {
-            Needs::Overview => {
-                segments.sort_by_key(|entry| std::cmp::Reverse(entry.last));
-                segments.truncate(OVERVIEW_SEGMENTS);
-            }
-            _ => segments.retain(|entry| entry.overlaps(start_ms, end_ms)),
-        }
         let readings: Vec<Reading> = match &scope.needs {
             Needs::Samples(selections) => selections.iter().map(|selection| selection.reading).collect(),
             _ => vec![Reading::All],
         };
-        for entry in segments {
-            let service = Service::new(days, entry);
-            if !readings.iter().any(|reading| service.answers(*reading)) {
-                continue;
+        let all = manifest.segments.iter().map(|entry| (entry, Service::new(days, entry)));
+        let answers = |service: &Service| readings.iter().any(|reading| service.answers(*reading));
+        let mut segments: Vec<_> = all.filter(|(_, service)| answers(service)).collect();
+        match scope.needs {
+            Needs::Overview => {
+                segments.sort_by_key(|(entry, _)| std::cmp::Reverse(entry.last));
+                segments.truncate(OVERVIEW_SEGMENTS);
             }
+            _ => segments.retain(|(entry, _)| entry.overlaps(start_ms, end_ms)),
+        }
+        for (entry, service) in segments {
             if !is_in_memory(entry.first, entry.last) {
                 let key = TenantManifest::segment_key(tenant, &entry.id).into();
                 let what = What::Segment(entry.len, entry.index_start);
