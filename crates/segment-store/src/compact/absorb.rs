@@ -196,9 +196,10 @@ async fn try_absorb_tenant(
     let permits = permits(samples.min(ABSORB_TENANT_SAMPLES)) as u32;
     // The semaphore is never closed; were it, going on would still be right.
     let _memory = memory.acquire_many(permits).await.ok();
-    let mut work = TenantWork { context, tenant, of: &of, next: of.manifest.clone(), sources };
+    let mut work = TenantWork { context, tenant, of: &of, next: of.manifest.clone() };
     let Some((batch, counts)) = work.read_parts(&parts).await? else { return Ok(OfTenant::Overtaken) };
-    let Some(distinct) = work.write(batch).await? else { return Ok(OfTenant::Overtaken) };
+    let written = work.write(batch, span(&parts)).await?;
+    let Some(distinct) = written else { return Ok(OfTenant::Overtaken) };
     work.next.absorbed.extend(parts.iter().map(|(merged, _)| merged.id));
     let next = work.next;
     let unreadable = unreadable(context, &next, sources);
@@ -222,7 +223,6 @@ struct TenantWork<'a> {
     of: &'a Versioned<TenantManifest>,
     /// The manifest to be.
     next: TenantManifest,
-    sources: &'a [Source],
 }
 
 impl TenantWork<'_> {
@@ -276,9 +276,12 @@ impl TenantWork<'_> {
 
     /// Writes the segments of each window; says how many samples were not counted before. Nothing when a segment is gone that
     /// was to be compared with.
-    async fn write(&mut self, batch: MetricBatch) -> Result<Option<u64>, CompactError> {
+    async fn write(
+        &mut self,
+        batch: MetricBatch,
+        (first, last): (SegmentKey, SegmentKey),
+    ) -> Result<Option<u64>, CompactError> {
         let now_ms = self.context.clock.now_ms();
-        let (first, last) = span(self.sources);
         let mut windows = Absorption::new(self.tenant.clone(), batch, Level::TwoHours, now_ms);
         let mut distinct = 0;
         let mut suspects = BTreeSet::new();
@@ -364,11 +367,11 @@ pub(super) fn input_of(tenant: &TenantId, segment: &SegmentEntry) -> SegmentInpu
     SegmentInput { key, len: segment.len, index_start: segment.index_start }
 }
 
-/// The first and the last fresh segment in `sources`, of which there is one at least. All tenants' segments get the same span, so
-/// that the shard's manifest can keep their place.
-fn span(sources: &[Source]) -> (SegmentKey, SegmentKey) {
-    let mut span = (sources[0].0.first, sources[0].0.last);
-    for (merged, _) in sources {
+/// The first and the last fresh segment in `parts`, of which there is one at least. No two sets of a tenant's segments of a window have
+/// the same: a fresh segment is in one merged object only, and that is absorbed once.
+fn span(parts: &[(&Merged, &PartitionEntry)]) -> (SegmentKey, SegmentKey) {
+    let mut span = (parts[0].0.first, parts[0].0.last);
+    for (merged, _) in parts {
         span = (span.0.min(merged.first), span.1.max(merged.last));
     }
     span
@@ -386,7 +389,8 @@ async fn retire(
     next.quarantined.extend(unreadable);
     next.merged.retain(|merged| !sources.iter().any(|(source, _)| source.id == merged.id));
     next.retired.extend(sources.iter().map(|(merged, _)| Retired { id: merged.id, since_ms: now_ms }));
-    next.absorbed_to.insert(span(sources).1);
+    // A tenant's segments have the place of the last that it has a part in, or had not absorbed before.
+    next.absorbed_to.extend(sources.iter().map(|(merged, _)| merged.last));
     while next.absorbed_to.len() > ABSORB_MARKS {
         next.absorbed_to.pop_first();
     }

@@ -28,7 +28,7 @@ pub struct ShardManifest {
     /// The last of them in segment order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept_to: Option<SegmentKey>,
-    /// The `last` of what left `merged` for tenant segments at a time, of the last day. What turns up late with a name before one of
+    /// The `last` of what left `merged` for tenant segments, the latest of them. What turns up late with a name before one of
     /// these is not merged with what is after it: that would change which sample wins.
     pub absorbed_to: BTreeSet<SegmentKey>,
     /// Merged objects that left `merged`, until the object is deleted.
