@@ -101,8 +101,9 @@ pub const MERGE_READ_BYTES: u64 = 2 << 20;
 /// Inputs that one merge of the first stage reads at the same time.
 pub const MERGE_READS: usize = 16;
 
-/// Samples of one tenant that are absorbed at a time, whatever the number of objects: 36 bytes of memory each. Two full merged objects.
-pub const ABSORB_TENANT_SAMPLES: u64 = 9_000_000;
+/// Samples of one tenant that are absorbed at a time, whatever the number of objects: one full merged object, of up to 36 bytes of
+/// memory a sample.
+pub const ABSORB_TENANT_SAMPLES: u64 = MERGE_SAMPLES + MERGE_SLACK_SAMPLES;
 
 /// Tenants whose parts are absorbed at the same time; together they hold no more samples than one may.
 pub const ABSORB_TENANTS_AT_ONCE: usize = 16;

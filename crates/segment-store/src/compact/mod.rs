@@ -226,16 +226,23 @@ impl Compactor {
                 self.context.pause().await;
             }
         }
+        // Before the sweep, which lets tenants forget what is gone, and for what it dooms.
+        self.expire(&mut on_step).await?;
         self.sweep().await?;
+        self.expire(&mut on_step).await?;
+        on_step(&Step::Rest);
+        Ok(())
+    }
+
+    /// Deletes all that is due in the shard.
+    async fn expire(&self, on_step: &mut impl FnMut(&Step)) -> Result<(), CompactError> {
         loop {
             let shard = self.context.read_shard().await?;
             match sweep::expire(&self.context, &shard).await? {
                 Some(step) => on_step(&step),
-                None => break,
+                None => return Ok(()),
             }
         }
-        on_step(&Step::Rest);
-        Ok(())
     }
 
     /// Marks `tenant` as deleted and deletes what is its alone. The rest goes when it is compacted; [`prove_deleted`] tells when.
