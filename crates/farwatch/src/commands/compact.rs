@@ -4,7 +4,7 @@ use std::io::Write;
 
 use segment_store::compact::{CompactError, CompactorStats, Step, list_tenants};
 use segment_store::{
-    Bucket, ReadError, TenantManifest, list_fresh, read_shard_manifest, read_tenant_manifest,
+    Bucket, ReadError, Resolution, TenantManifest, list_fresh, read_shard_manifest, read_tenant_manifest,
 };
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ struct Stored {
     bytes: u64,
     samples: u64,
     exemplars: u64,
+    /// Bytes of thinned segments, which have some of the samples once more. The figures above are without them.
+    thinned_bytes: u64,
     /// Fresh segments that came after the start.
     fresh_objects: u64,
     /// Merged objects, which wait for what cannot be read.
@@ -140,10 +142,16 @@ async fn stored(bucket: &dyn Bucket) -> Result<Stored, CompactCommandError> {
             Err(error) => return Err(error.into()),
         };
         stored.tenants += 1;
-        stored.segments += manifest.segments.len() as u64;
-        stored.bytes += manifest.segments.iter().map(|segment| segment.len).sum::<u64>();
-        stored.samples += manifest.segments.iter().map(|segment| segment.counts.samples).sum::<u64>();
-        stored.exemplars += manifest.segments.iter().map(|segment| segment.counts.exemplars).sum::<u64>();
+        for segment in &manifest.segments {
+            if segment.resolution != Resolution::Raw {
+                stored.thinned_bytes += segment.len;
+                continue;
+            }
+            stored.segments += 1;
+            stored.bytes += segment.len;
+            stored.samples += segment.counts.samples;
+            stored.exemplars += segment.counts.exemplars;
+        }
         stored.objects_to_delete += manifest.retired.len() as u64;
         stored.quarantined.extend(manifest.quarantined.iter().map(ToString::to_string));
     }
@@ -158,6 +166,7 @@ fn print(summary: &Summary, out: &mut dyn Write) -> std::io::Result<()> {
         ("samples", stored.samples),
         ("exemplars", stored.exemplars),
         ("bytes", stored.bytes),
+        ("bytes of thinned samples", stored.thinned_bytes),
         ("new samples", done.new_samples),
         ("objects deleted", done.objects_deleted),
         ("objects to delete later", stored.objects_to_delete),
