@@ -179,7 +179,8 @@ fn merge_tenants(
             }
             continue;
         }
-        let mut merger = PartitionMerger::new();
+        let samples = parts.iter().map(|(_, entry)| entry.counts.samples).fold(0, u64::saturating_add);
+        let mut merger = PartitionMerger::with_capacity(samples);
         for (input, entry) in parts {
             if let Err(source) = merger.push(entry, &bytes_of(input, entry)) {
                 output.damaged.push((input.key.clone(), tenant.clone(), source));
@@ -211,6 +212,15 @@ async fn commit(
     else {
         return Ok(Step::Overtaken);
     };
+    let mut merged = None;
+    if output.tenants > 0 {
+        let id = context.new_id();
+        let len = output.body.len() as u64;
+        context.put_new(&ShardManifest::merged_key(context.shard, &id), Bytes::from(output.body)).await?;
+        let (samples, tenants) = (output.samples, output.tenants);
+        merged = Some(Merged { id, len, tier, first, last, samples, tenants });
+    }
+    // The grace begins now, not before a put that may have taken its time.
     let now_ms = context.clock.now_ms();
     let mut next = shard.manifest.clone();
     for input in inputs {
@@ -234,12 +244,8 @@ async fn commit(
             since_ms: now_ms,
         });
     }
-    if output.tenants > 0 {
-        let id = context.new_id();
-        let len = output.body.len() as u64;
-        context.put_new(&ShardManifest::merged_key(context.shard, &id), Bytes::from(output.body)).await?;
-        let (samples, tenants) = (output.samples, output.tenants);
-        next.merged.push(Merged { id, len, tier, first, last, samples, tenants });
+    if let Some(merged) = merged {
+        next.merged.push(merged);
         next.merged.sort_unstable_by_key(|merged| merged.id);
     }
     if context.commit_shard(shard, next).await?.is_none() {
