@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Run Farwatch: take writes and answer queries
     Serve(ServeArgs),
+    /// Run the control plane alone: accounts, API keys and limits. The same as `serve --role control-plane`
+    ControlPlane(ServeArgs),
     /// Ask a running Farwatch a PromQL question and show the answer here
     Query(QueryArgs),
     /// Bring stored data to rest: few large objects of many small ones, nothing left to merge

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | [`setting`] | what a setting is, and the macro that defines a topic of them |
 //! | [`value`] | how text becomes a value |
-//! | [`topics`] | the settings |
+//! | [`topics`], [`control`] | the settings |
 //! | [`mod@file`] | the TOML file |
 //! | [`mod@reference`] | the documentation made of all that |
 
+pub mod control;
 pub mod file;
 pub mod reference;
 pub mod setting;
@@ -17,10 +18,11 @@ pub mod value;
 use std::fmt;
 use std::path::PathBuf;
 
+use control::ControlSettings;
 use setting::{Given, Setting, Topic};
 use topics::{
-    BucketAddress, CacheSettings, IngestSettings, ListenSettings, LogSettings, QuerySettings, ServiceSettings,
-    StorageSettings,
+    BucketAddress, CacheSettings, IngestSettings, ListenSettings, LogSettings, QuerySettings,
+    ServiceSettings, StorageSettings,
 };
 
 /// The variable that names the configuration file when no flag does.
@@ -45,18 +47,21 @@ pub struct Config {
     pub query: QuerySettings,
     /// What it keeps of the object store.
     pub cache: CacheSettings,
+    /// Accounts, API keys and limits.
+    pub control: ControlSettings,
     /// What it says of itself.
     pub log: LogSettings,
 }
 
 /// Every topic, in the order in which to show them.
-pub const TOPICS: [Topic; 7] = [
+pub const TOPICS: [Topic; 8] = [
     ListenSettings::TOPIC,
     StorageSettings::TOPIC,
     ServiceSettings::TOPIC,
     IngestSettings::TOPIC,
     QuerySettings::TOPIC,
     CacheSettings::TOPIC,
+    ControlSettings::TOPIC,
     LogSettings::TOPIC,
 ];
 
@@ -187,6 +192,7 @@ impl Config {
             ingest: IngestSettings::read(&given)?,
             query: QuerySettings::read(&given)?,
             cache: CacheSettings::read(&given)?,
+            control: ControlSettings::read(&given)?,
             log: LogSettings::read(&given)?,
         };
         let StorageSettings { bucket, s3_endpoint, .. } = &config.storage;
@@ -200,7 +206,9 @@ impl Config {
         ] {
             if size.0 < least {
                 let least = least >> 20;
-                return Err(ConfigError::Contradiction(format!("setting {setting} must be at least {least}MiB")));
+                return Err(ConfigError::Contradiction(format!(
+                    "setting {setting} must be at least {least}MiB"
+                )));
             }
         }
         Ok(config)

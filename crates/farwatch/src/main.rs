@@ -31,6 +31,13 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             drop(out);
             serve::run(&config)?;
         }
+        Command::ControlPlane(args) => {
+            // What comes first stays.
+            let flags = std::iter::once(("role", "control-plane".to_owned())).chain(args.flags).collect();
+            let config = Config::load(&Sources { flags, file: args.config_file, variable: &variable })?;
+            drop(out);
+            serve::run(&config)?;
+        }
         Command::Query(mut args) => {
             args.fill_from(&variable);
             let clock = segment_store::SystemClock::new();

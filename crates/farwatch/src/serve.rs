@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`node`] | the services, put together |
+//! | [`control`] | the control plane, and how it reaches the world |
 //! | [`directory`] | the tenant directory: first start, and kept current |
 //! | [`router`] | the routes |
 //! | [`listener`] | a port |
@@ -12,6 +13,7 @@
 //! | [`logging`] | log lines |
 //! | [`welcome`] | what is printed for the user |
 
+pub mod control;
 pub mod directory;
 pub mod exposition;
 mod limits;

@@ -1,10 +1,12 @@
 //! One write: authorise, decompress, decode, limit, commit. Knows nothing of HTTP or gRPC but headers.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use segment_store::{Clock, GroupCommit, ShardId};
@@ -150,10 +152,13 @@ impl Ingest {
         if self.in_flight.is_closed() { Err(WriteError::ShuttingDown) } else { Ok(in_flight) }
     }
 
-    /// Who sends a request, from its `Authorization` header and nothing else.
-    pub(crate) fn authorize(&self, headers: &HeaderMap) -> Result<Principal, WriteError> {
-        let authorization = headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
-        Ok(self.access.authorize(authorization, Scope::MetricsWrite, self.clock.now_ms())?)
+    /// Who sends a request, from its `Authorization` header and nothing else. Where it comes from is what the server noted
+    /// of the connection, as [`ConnectInfo`].
+    pub(crate) fn authorize(&self, head: &http::request::Parts) -> Result<Principal, WriteError> {
+        let authorization = head.headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let now_ms = self.clock.now_ms();
+        Ok(self.access.authorize_from(authorization, peer, Scope::MetricsWrite, now_ms)?)
     }
 
     /// The most bytes that a request body of this principal may have.

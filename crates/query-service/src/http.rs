@@ -3,11 +3,12 @@
 //! Every route is in `ROUTES`. All of them need a credential with the scope `metrics:read`; the tenant comes from it and
 //! from nowhere else. Beyond Prometheus: `provisional=false` leaves out what is not durable yet.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{ConnectInfo, RawPathParams, Request, State};
 use axum::http::header;
 use axum::response::Response;
 use axum::routing::{MethodFilter, any, on};
@@ -122,10 +123,12 @@ async fn handle(
     let engine = Arc::clone(&service.parts.engine);
     let (head, body) = request.into_parts();
     let authorization = head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    // What the server noted of the connection.
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let principal = service
         .parts
         .access
-        .authorize(authorization, Scope::MetricsRead, engine.now_ms())
+        .authorize_from(authorization, peer, Scope::MetricsRead, engine.now_ms())
         .inspect_err(|_| engine.count(crate::Outcome::Refused))?;
     let path = path.map_err(|error| QueryError::BadRequest(error.body_text()))?;
     let label = path.iter().next().map_or_else(String::new, |(_, name)| name.to_owned());

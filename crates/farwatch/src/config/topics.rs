@@ -38,7 +38,7 @@ topic! {
 topic! {
     /// What this process does, and for whom.
     pub struct ServiceSettings {
-        /// What this process does: `all`, or some of `ingest,query,compact`.
+        /// What this process does: `all`, or some of `ingest,query,compact,control-plane`.
         role: Roles = "all", "ROLES";
         /// File that the first start makes for the first tenant's API key, readable for its owner only, instead of
         /// printing the key. A first start is refused when the file is there already.
@@ -136,6 +136,8 @@ pub struct Roles {
     pub query: bool,
     /// It compacts what is stored.
     pub compact: bool,
+    /// It keeps accounts, API keys and limits.
+    pub control_plane: bool,
 }
 
 impl SettingValue for Roles {
@@ -143,11 +145,12 @@ impl SettingValue for Roles {
         let mut roles = Self::default();
         for role in text.split(',').map(str::trim) {
             match role {
-                "all" => roles = Self { ingest: true, query: true, compact: true },
+                "all" => roles = Self { ingest: true, query: true, compact: true, control_plane: true },
                 "ingest" => roles.ingest = true,
                 "query" => roles.query = true,
                 "compact" => roles.compact = true,
-                _ => return Err("all, or a list of ingest, query and compact".to_owned()),
+                "control-plane" => roles.control_plane = true,
+                _ => return Err("all, or a list of ingest, query, compact and control-plane".to_owned()),
             }
         }
         Ok(roles)
@@ -252,10 +255,12 @@ mod tests {
 
     #[test]
     fn reads_roles() {
-        assert_eq!(Roles::parse("all"), Ok(Roles { ingest: true, query: true, compact: true }));
+        let all = Roles { ingest: true, query: true, compact: true, control_plane: true };
+        assert_eq!(Roles::parse("all"), Ok(all));
         let two = Roles { ingest: true, query: true, ..Roles::default() };
         assert_eq!(Roles::parse("query, ingest"), Ok(two));
         assert_eq!(Roles::parse("compact"), Ok(Roles { compact: true, ..Roles::default() }));
+        assert_eq!(Roles::parse("control-plane"), Ok(Roles { control_plane: true, ..Roles::default() }));
         for bad in ["", "ingest,", "everything"] {
             assert!(Roles::parse(bad).is_err(), "{bad}");
         }

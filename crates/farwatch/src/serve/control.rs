@@ -2,13 +2,14 @@
 //! writes or asks notices.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use rand::{CryptoRng, RngCore as _};
 use segment_store::{Bucket, BucketError, Clock, Etag, GetRange, PutCondition, Seed};
 use tenancy::DirectorySigner;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -29,6 +31,8 @@ use crate::config::topics::ListenSettings;
 
 /// A database that is away is tried again so often.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(2);
+/// A request waits so long for the database to be opened for the first time.
+const OPENING_TIME: Duration = Duration::from_secs(10);
 const DATABASE_FILE: &str = "control-plane.sqlite";
 const ROOT_SECRET_FILE: &str = "control-plane.key";
 
@@ -49,10 +53,21 @@ pub enum ControlError {
     Randomness(#[from] io::Error),
 }
 
+/// Whether there is a control plane.
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Its database is being opened for the first time.
+    Opening,
+    /// Its database cannot be opened; it is tried again.
+    Away,
+    /// It runs.
+    Running(Arc<ControlPlane>, Router),
+}
+
 /// The control plane, once its database could be opened.
 #[derive(Debug)]
 pub struct Control {
-    running: Arc<OnceLock<(ControlPlane, Router)>>,
+    phase: watch::Receiver<Phase>,
     stop: CancellationToken,
     opening: Mutex<Option<JoinHandle<()>>>,
 }
@@ -78,55 +93,36 @@ impl Control {
         clock: Arc<dyn Clock>,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, ControlError> {
-        let (control, data_dir) = (&config.control, &config.storage.data_dir);
-        let database_url = match &control.database_url {
-            Some(url) => url.expose().to_owned(),
-            None => sqlite_url(&data_dir.join(DATABASE_FILE)),
-        };
-        if !control_plane::is_database_url(&database_url) {
-            return Err(ControlError::DatabaseUrl);
-        }
-        let public_url = match &control.public_url {
-            Some(url) => url.as_str().to_owned(),
-            None => own_url(&config.listen),
-        };
-        let mailer: Arc<dyn Mailer> = match &control.smtp_url {
-            Some(url) => Arc::new(SmtpMailer::new(url.expose(), control.mail_from.as_str())?),
-            None => Arc::new(LogMailer),
-        };
+        let data_dir = &config.storage.data_dir;
+        let (settings, mailer) = (settings(config)?, mailer(config)?);
         let opener = Opener {
-            settings: Settings {
-                database_url,
-                public_url,
-                default_plan: control.default_plan,
-                password_cost: PasswordCost::default(),
-            },
+            settings,
             root: RootSecret::new(*secret_of(&data_dir.join(ROOT_SECRET_FILE), rng)?),
             signer_seed: *secret_of(&data_dir.join(super::directory::SIGNING_KEY_FILE), rng)?,
             clock,
             publisher: Arc::new(Place(bucket)),
             mailer,
         };
-        let (running, stop) = (Arc::new(OnceLock::new()), CancellationToken::new());
-        let opening = tokio::spawn(opener.open(Arc::clone(&running), stop.clone()));
-        Ok(Self { running, stop, opening: Mutex::new(Some(opening)) })
+        let (sender, phase) = watch::channel(Phase::Opening);
+        let stop = CancellationToken::new();
+        let opening = tokio::spawn(opener.open(sender, stop.clone()));
+        Ok(Self { phase, stop, opening: Mutex::new(Some(opening)) })
     }
 
     /// Whether its database could be opened.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.running.get().is_some()
+        matches!(*self.phase.borrow(), Phase::Running(..))
     }
 
-    /// Its routes: 503 until the database could be opened.
+    /// Its routes: 503 while the database cannot be opened.
     pub fn router(&self) -> Router {
-        let running = Arc::clone(&self.running);
         let base = control_plane::BASE_PATH;
         Router::new()
             .route(base, any(pass_on))
             .route(&format!("{base}/"), any(pass_on))
             .route(&format!("{base}/{{*rest}}"), any(pass_on))
-            .with_state(running)
+            .with_state(self.phase.clone())
     }
 
     /// Ends it. Takes bounded time.
@@ -138,14 +134,15 @@ impl Control {
         {
             tracing::error!(%error, "opening the control plane had failed");
         }
-        if let Some((control_plane, _)) = self.running.get() {
+        let phase = self.phase.borrow().clone();
+        if let Phase::Running(control_plane, _) = phase {
             control_plane.shut_down().await;
         }
     }
 }
 
 impl Opener {
-    async fn open(self, running: Arc<OnceLock<(ControlPlane, Router)>>, stop: CancellationToken) {
+    async fn open(self, phase: watch::Sender<Phase>, stop: CancellationToken) {
         let mut failing = false;
         loop {
             let opened = tokio::select! {
@@ -155,10 +152,11 @@ impl Opener {
             };
             match opened {
                 Ok(control_plane) => {
-                    let router = control_plane.router();
-                    if running.set((control_plane, router)).is_ok() && failing {
+                    if failing {
                         tracing::info!("the control plane's database can be used again");
                     }
+                    let router = control_plane.router();
+                    phase.send_replace(Phase::Running(Arc::new(control_plane), router));
                     return;
                 }
                 // Once when it begins, not every two seconds.
@@ -169,6 +167,7 @@ impl Opener {
                          tried again"
                     );
                     failing = true;
+                    phase.send_replace(Phase::Away);
                 }
                 Err(_) => {}
             }
@@ -205,9 +204,22 @@ enum StartError {
     ControlPlane(#[from] control_plane::StartError),
 }
 
-async fn pass_on(State(running): State<Arc<OnceLock<(ControlPlane, Router)>>>, request: Request) -> Response {
-    match running.get() {
-        Some((_, router)) => match router.clone().oneshot(request).await {
+async fn pass_on(State(mut phase): State<watch::Receiver<Phase>>, mut request: Request) -> Response {
+    let opened = phase.wait_for(|phase| !matches!(phase, Phase::Opening));
+    // Neither time that is up nor a sender that is gone changes what there is.
+    let _ = tokio::time::timeout(OPENING_TIME, opened).await;
+    let router = match &*phase.borrow() {
+        Phase::Running(_, router) => Some(router.clone()),
+        Phase::Opening | Phase::Away => None,
+    };
+    // The part of the path that the routes here have matched is none of the control plane's parameters.
+    let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
+    request.extensions_mut().clear();
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    match router {
+        Some(router) => match router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         },
@@ -217,6 +229,44 @@ async fn pass_on(State(running): State<Arc<OnceLock<(ControlPlane, Router)>>>, r
                 .into_response()
         }
     }
+}
+
+/// Refuses settings that no waiting would make good, before a start makes anything.
+///
+/// # Errors
+/// [`ControlError`].
+pub fn check(config: &Config) -> Result<(), ControlError> {
+    settings(config)?;
+    mailer(config)?;
+    Ok(())
+}
+
+fn settings(config: &Config) -> Result<Settings, ControlError> {
+    let control = &config.control;
+    let database_url = match &control.database_url {
+        Some(url) => url.expose().to_owned(),
+        None => sqlite_url(&config.storage.data_dir.join(DATABASE_FILE)),
+    };
+    if !control_plane::is_database_url(&database_url) {
+        return Err(ControlError::DatabaseUrl);
+    }
+    let public_url = match &control.public_url {
+        Some(url) => url.as_str().to_owned(),
+        None => own_url(&config.listen),
+    };
+    Ok(Settings {
+        database_url,
+        public_url,
+        default_plan: control.default_plan,
+        password_cost: PasswordCost::default(),
+    })
+}
+
+fn mailer(config: &Config) -> Result<Arc<dyn Mailer>, ControlError> {
+    Ok(match &config.control.smtp_url {
+        Some(url) => Arc::new(SmtpMailer::new(url.expose(), config.control.mail_from.as_str())?),
+        None => Arc::new(LogMailer),
+    })
 }
 
 /// The URL of a database file.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -70,11 +71,11 @@ impl Listener {
         loop {
             // The semaphore is never closed.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(BREATHER).await;
@@ -87,7 +88,8 @@ impl Listener {
             let first_request = Arc::new(Notify::new());
             let service = {
                 let first_request = Arc::clone(&first_request);
-                MapRequest::new(router.clone(), move |request| {
+                MapRequest::new(router.clone(), move |mut request: Request<_>| {
+                    request.extensions_mut().insert(ConnectInfo(peer));
                     first_request.notify_one();
                     request
                 })

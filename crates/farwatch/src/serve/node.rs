@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::otlp::MetricOptions;
 
+use super::control::{self, Control, ControlError};
 use super::directory::{self, FirstKey, SetupParts};
 use super::limits::{BACKGROUND_TIME, FLUSH_TIME};
 use crate::bucket;
@@ -49,6 +50,9 @@ pub enum NodeError {
     /// The cache cannot be opened.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The control plane cannot be had with these settings.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] std::io::Error),
@@ -86,6 +90,7 @@ pub struct Node {
     pub(super) commit: Option<Arc<GroupCommit>>,
     pub(super) ingest: Option<Arc<Ingest>>,
     pub(super) query: Option<QueryNode>,
+    pub(super) control: Option<Control>,
     compactor: Mutex<Option<CompactorHandle>>,
     stop: CancellationToken,
     directory_poller: Mutex<Option<JoinHandle<()>>>,
@@ -125,6 +130,9 @@ impl Node {
         let storage = &config.storage;
         if let Some(key_file) = &config.service.bootstrap_key_file {
             directory::check_bootstrap_key_file(&storage.data_dir, key_file)?;
+        }
+        if config.service.role.control_plane {
+            control::check(config)?;
         }
         std::fs::create_dir_all(&storage.data_dir)
             .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
@@ -185,6 +193,14 @@ impl Node {
             false => None,
         };
 
+        let control_plane = match config.service.role.control_plane {
+            true => {
+                let (bucket, clock) = (Arc::clone(&shared), Arc::clone(&clock));
+                Some(Control::start(config, bucket, clock, &mut seed()?.rng())?)
+            }
+            false => None,
+        };
+
         let stop = CancellationToken::new();
         let poller = directory::poll(
             Arc::clone(&shared),
@@ -203,6 +219,7 @@ impl Node {
             commit,
             ingest,
             query,
+            control: control_plane,
             compactor,
             stop,
             directory_poller,
@@ -248,6 +265,9 @@ impl Node {
         }
         if let Some(query) = &self.query {
             query.cache.close().await;
+        }
+        if let Some(control) = &self.control {
+            control.shut_down().await;
         }
         let poller = self.directory_poller.lock().take();
         if let Some(poller) = poller

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use query_service::HttpParts;
 
+use super::control::Control;
 use super::metrics;
 use super::node::Node;
 
@@ -25,7 +26,8 @@ pub fn http(node: &Arc<Node>) -> Router {
         let (engine, access) = (Arc::clone(&query.engine), Arc::clone(&node.access));
         query_service::router(HttpParts { engine, access })
     });
-    [ingest, query].into_iter().flatten().fold(own, Router::merge)
+    let control = node.control.as_ref().map(Control::router);
+    [ingest, query, control].into_iter().flatten().fold(own, Router::merge)
 }
 
 /// All routes of the gRPC port.
@@ -37,12 +39,17 @@ pub fn grpc(node: &Node) -> Router {
 /// Queries are answered once it is known what is in the bucket; those that come before that wait. While the process goes
 /// down no new connection is taken.
 async fn ready(State(node): State<Arc<Node>>) -> (StatusCode, &'static str) {
-    let is_ready = node.query.as_ref().is_none_or(|query| query.follower_stats(&*node.clock).is_caught_up);
-    if is_ready {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: still looking through what is stored\n")
+    let is_caught_up =
+        node.query.as_ref().is_none_or(|query| query.follower_stats(&*node.clock).is_caught_up);
+    if !is_caught_up {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready: still looking through what is stored\n");
     }
+    // Where there are other services, they are what has to be ready: they do not need the database.
+    let is_alone = node.query.is_none() && node.ingest.is_none();
+    if is_alone && node.control.as_ref().is_some_and(|control| !control.is_open()) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready: the database cannot be used\n");
+    }
+    (StatusCode::OK, "ready\n")
 }
 
 async fn page(State(node): State<Arc<Node>>) -> impl IntoResponse {

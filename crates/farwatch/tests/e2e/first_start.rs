@@ -73,7 +73,7 @@ fn mistakes_are_named_before_anything_starts() {
     let cases: &[(&[&str], &str)] = &[
         (&["--listen", "nowhere"], "HOST:PORT"),
         (&["--bucket", "ftp://x"], "file://DIR or s3://NAME"),
-        (&["--role", "cook"], "ingest and query"),
+        (&["--role", "cook"], "query, compact and control-plane"),
         (&["--out-of-order-window", "soon"], "unlimited"),
         (&["--anonymous-tenant", "guests", "--listen", "0.0.0.0:0"], "loopback"),
         (

@@ -7,6 +7,7 @@ mod harness;
 mod bad_input;
 mod command_line;
 mod compaction;
+mod control_plane;
 mod crash;
 mod first_start;
 mod object_store;

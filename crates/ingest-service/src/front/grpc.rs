@@ -33,7 +33,7 @@ const MESSAGE_HEADER_BYTES: u64 = 5;
 
 pub(super) async fn handle_metrics_export(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let (in_flight, principal, held) = match admit(&ingest, &parts.headers, body).await {
+    let (in_flight, principal, held) = match admit(&ingest, &parts, body).await {
         Ok(admitted) => admitted,
         Err(error) => {
             let status = status_of(&error);
@@ -81,13 +81,13 @@ pub(super) async fn unimplemented() -> Response {
 
 async fn admit(
     ingest: &Arc<Ingest>,
-    headers: &http::HeaderMap,
+    head: &http::request::Parts,
     body: Body,
 ) -> Result<(InFlight, Principal, HeldBody), WriteError> {
     let in_flight = ingest.begin()?;
-    let principal = ingest.authorize(headers)?;
+    let principal = ingest.authorize(head)?;
     let max_bytes = ingest.max_body_bytes(&principal).saturating_add(MESSAGE_HEADER_BYTES);
-    let held = ingest.read_body(&principal, headers, body, max_bytes).await?;
+    let held = ingest.read_body(&principal, &head.headers, body, max_bytes).await?;
     Ok((in_flight, principal, held))
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use wire::Encoding;
 use wire::otlp::{Format, RpcStatus};
@@ -24,7 +25,7 @@ pub(super) const METRICS_PATH: &str = "/v1/metrics";
 pub(super) async fn handle_metrics(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let format = format_of(&parts.headers);
-    let result = write(&ingest, &parts.headers, &format, body).await;
+    let result = write(&ingest, &parts, &format, body).await;
     ingest.note(Protocol::OtlpHttp, &result);
     // A sender whose format is not known gets the one that people can read.
     let format = format.unwrap_or(Format::Json);
@@ -46,12 +47,13 @@ pub(super) async fn handle_metrics(State(ingest): State<Arc<Ingest>>, request: R
 
 async fn write(
     ingest: &Arc<Ingest>,
-    headers: &HeaderMap,
+    head: &Parts,
     format: &Result<Format, String>,
     body: Body,
 ) -> Result<Accepted, WriteError> {
     let _in_flight = ingest.begin()?;
-    let principal = ingest.authorize(headers)?;
+    let principal = ingest.authorize(head)?;
+    let headers = &head.headers;
     let format = format.as_ref().map_err(|content_type| {
         WriteError::ContentType(format!(
             "content type {content_type:?} is not one of OTLP: send application/x-protobuf or application/json"

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use wire::Encoding;
 use wire::remote_write::{Version, Written};
@@ -29,7 +30,7 @@ pub(super) const PATH: &str = "/api/v1/write";
 pub(super) async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let version = version_of(&parts.headers);
-    let result = write(&ingest, &parts.headers, &version, body).await;
+    let result = write(&ingest, &parts, &version, body).await;
     ingest.note(Protocol::RemoteWrite, &result);
     let mut response = match &result {
         Ok(accepted) if accepted.refusals.is_empty() => StatusCode::NO_CONTENT.into_response(),
@@ -56,12 +57,13 @@ pub(super) async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) 
 
 async fn write(
     ingest: &Arc<Ingest>,
-    headers: &HeaderMap,
+    head: &Parts,
     version: &Result<Version, String>,
     body: Body,
 ) -> Result<Accepted, WriteError> {
     let _in_flight = ingest.begin()?;
-    let principal = ingest.authorize(headers)?;
+    let principal = ingest.authorize(head)?;
+    let headers = &head.headers;
     let version = version.as_ref().map_err(|message| WriteError::ContentType(message.clone()))?;
     // Without the header it is snappy all the same: the protocol knows nothing else.
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {

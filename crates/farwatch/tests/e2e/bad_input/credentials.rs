@@ -13,6 +13,7 @@ pub(super) async fn cases(server: &mut Farwatch) -> Vec<Case> {
     let writer = add_tenant(server, "writer", &[Scope::MetricsWrite]).await;
     let revoked = add_key(server, |entry| entry.revoked_at_ms = Some(1)).await;
     let expired = add_key(server, |entry| entry.expires_at_ms = Some(1)).await;
+    let bound = add_key(server, |entry| entry.networks = vec!["192.0.2.0/24".to_owned()]).await;
     let stranger = ApiKey::generate(&mut Seed::from_os().unwrap().rng()).expose().to_owned();
     let mut mistyped = server.key.clone();
     let last = mistyped.pop().unwrap();
@@ -43,6 +44,9 @@ pub(super) async fn cases(server: &mut Farwatch) -> Vec<Case> {
         case("a header that is not text", write().header("Authorization", &b"Bearer \xff\xfe"[..]), 401, ""),
         case("writing with a reader's key", write().bearer_auth(&reader), 403, "metrics:write"),
         case("OTLP with a reader's key", otlp().bearer_auth(&reader), 403, "metrics:write"),
+        case("writing from elsewhere", write().bearer_auth(&bound), 403, "from certain networks only"),
+        case("OTLP from elsewhere", otlp().bearer_auth(&bound), 403, "from certain networks only"),
+        case("reading from elsewhere", query().bearer_auth(&bound), 403, "from certain networks only"),
         case("reading with a writer's key", query().bearer_auth(&writer), 403, "metrics:read"),
     ]
 }

@@ -29,6 +29,16 @@ pub(crate) fn write_body(post: RequestBuilder, body: Vec<u8>) -> RequestBuilder 
 
 /// Writes and returns status and text.
 pub(crate) async fn write(server: &Farwatch, message: &Message) -> Result<(u16, String), reqwest::Error> {
-    let answer = write_body(server.post("/api/v1/write"), snappy(&message.0)).send().await?;
+    write_with_key(server, &server.key, message).await
+}
+
+/// The same with another key than the first tenant's.
+pub(crate) async fn write_with_key(
+    server: &Farwatch,
+    key: &str,
+    message: &Message,
+) -> Result<(u16, String), reqwest::Error> {
+    let post = server.client.post(format!("{}/api/v1/write", server.url)).bearer_auth(key);
+    let answer = write_body(post, snappy(&message.0)).send().await?;
     Ok((answer.status().as_u16(), answer.text().await?))
 }
