@@ -144,11 +144,11 @@ enum Shape {
 fn value(shape: Shape, before: f64, number: u32) -> f64 {
     let step = f64::from(number % 1_000);
     match shape {
-        Shape::Counter if number % 97 == 0 => step / 10.0,
+        Shape::Counter if number.is_multiple_of(97) => step / 10.0,
         Shape::Counter => before + step,
         Shape::Gauge => before + (step - 500.0) / 8.0,
         Shape::Constant => 7.25,
-        Shape::Few if number % 12 == 0 => f64::NAN,
+        Shape::Few if number.is_multiple_of(12) => f64::NAN,
         Shape::Few => f64::from(number % 5),
         Shape::Odd => match number % 12 {
             0 | 1 => f64::NAN,
@@ -182,7 +182,7 @@ fn series() -> impl Strategy<Value = SeriesSamples> {
                 if at_ms > SPAN_MS {
                     break;
                 }
-                if histogram_every > 32 && chance % histogram_every == 0 {
+                if histogram_every > 32 && chance.is_multiple_of(histogram_every) {
                     let histogram = Histogram { count: f64::from(number), ..Histogram::default() };
                     samples.histograms.push((at_ms, Arc::new(histogram)));
                     continue;
