@@ -39,7 +39,7 @@ type Source = (Merged, Arc<Footer>);
 enum OfTenant {
     /// Its parts are in its segments, whether by this or were already; except for those that cannot be read.
     Done { samples: u64, distinct: u64, unreadable: Vec<Quarantined> },
-    /// Somebody else changed something meanwhile: look again, from the beginning.
+    /// Somebody else changed something meanwhile, or there is more: look again, from the beginning.
     Overtaken,
     /// Its manifest cannot be read. Its parts stay where they are; nobody else is concerned.
     Blocked(String),
@@ -183,11 +183,14 @@ async fn try_absorb_tenant(
         }
         Err(error) => return Err(error),
     };
-    let parts: Vec<(&Merged, &PartitionEntry)> = sources
+    let absorbed = |part: &(&Merged, &PartitionEntry)| of.manifest.has_absorbed(&part.0.id);
+    let all = sources
         .iter()
-        .filter(|(merged, _)| !of.manifest.has_absorbed(&merged.id))
         .filter_map(|(merged, footer)| Some((merged, footer.find(tenant, Signal::Metrics)?)))
-        .collect();
+        .skip_while(absorbed);
+    // Neighbours only: what was absorbed before, when somebody broke off, has its place between those that are left.
+    let parts: Vec<(&Merged, &PartitionEntry)> = all.clone().take_while(|part| !absorbed(part)).collect();
+    let is_last_run = all.skip(parts.len()).all(|part| absorbed(&part));
     if parts.is_empty() {
         let unreadable = unreadable(context, &of.manifest, sources);
         return Ok(OfTenant::Done { samples: 0, distinct: 0, unreadable });
@@ -203,7 +206,7 @@ async fn try_absorb_tenant(
     work.next.absorbed.extend(parts.iter().map(|(merged, _)| merged.id));
     let next = work.next;
     let unreadable = unreadable(context, &next, sources);
-    if context.commit_tenant(tenant, &of, next).await?.is_none() {
+    if context.commit_tenant(tenant, &of, next).await?.is_none() || !is_last_run {
         return Ok(OfTenant::Overtaken);
     }
     Ok(OfTenant::Done { samples: counts.samples_read, distinct, unreadable })
