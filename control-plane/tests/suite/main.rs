@@ -11,6 +11,5 @@ mod openapi;
 mod organisations;
 mod quotas;
 mod routes;
-mod secrets;
 mod sessions;
 mod world;
