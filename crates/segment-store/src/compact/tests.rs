@@ -263,6 +263,33 @@ async fn what_is_lost_is_told_and_holds_up_nothing() {
     assert_eq!(of_a.ledger.total().samples, 3);
 }
 
+/// A compactor broke off when one tenant had absorbed a merged object and another had not. What turns up late, from before its end,
+/// still loses against it.
+#[tokio::test(start_paused = true)]
+async fn stragglers_lose_against_what_was_absorbed_in_part() {
+    let world = World::new();
+    let of_b = TenantManifest::key(&tenant("b"));
+    world.bucket.put(&of_b, Bytes::from_static(b"?"), PutCondition::Always, None).await.unwrap();
+    let (first, of_b) = (("up", minute(0), 1.0), ("up", minute(0), 9.0));
+    world.write(10, &[("a", &[first]), ("b", &[of_b])]).await;
+    world.write(30, &[("a", &[("down", minute(0), 1.0)])]).await;
+    world.rest().await;
+    assert_eq!(world.stored("a").await.len(), 2);
+    // Alone, and then as the first of two with the other after what was absorbed.
+    world.write(20, &[("a", &[("up", minute(0), 2.0), ("down", minute(0), 2.0)])]).await;
+    world.rest().await;
+    world.write(25, &[("a", &[("up", minute(0), 3.0)])]).await;
+    world.write(40, &[("a", &[("down", minute(0), 4.0)])]).await;
+    world.rest().await;
+
+    let of = |name: &str, value| ((name.to_owned(), minute(0)), value);
+    assert_eq!(world.stored("a").await, [of("up", 1.0), of("down", 4.0)].into_iter().collect());
+    let manifest = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    assert_eq!((manifest.quarantined, manifest.segments.len()), (Vec::new(), 1));
+    assert_eq!(manifest.ledger.total().samples, 2);
+    assert_eq!(read_shard_manifest(&*world.bucket, SHARD).await.unwrap().merged.len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_a_deleted_tenant_no_byte_is_left() {
     let world = World::new();
