@@ -200,10 +200,12 @@ fn follower(page: &mut Exposition<'_>, stats: &FollowerStats) {
 }
 
 fn cache(page: &mut Exposition<'_>, stats: &CacheStats) {
-    let of = |number: fn(&KindStats) -> u64| {
+    /// A number of one kind of pages.
+    type Number = fn(&KindStats) -> u64;
+    let of = |number: Number| {
         PageKind::ALL.into_iter().zip(&stats.kinds).map(move |(kind, of)| (kind.as_str(), number(of) as f64))
     };
-    let counters: [(&str, &str, fn(&KindStats) -> u64); 7] = [
+    let counters: [(&str, &str, Number); 7] = [
         ("memory_hits", "Pages that were found in memory.", |kind| kind.memory_hits),
         ("disk_hits", "Pages that were found on disk.", |kind| kind.disk_hits),
         ("misses", "Pages that had to be fetched from the object store.", |kind| kind.misses),

@@ -217,24 +217,29 @@ async fn damage_is_told_and_stops_nobody_else() {
     }
     server.kill().await;
     json(&command(&server, &["compact", "--once", "--json"]));
-    let segment = files(&server.data_dir().join("bucket/t/other/metrics"));
-    let segment = segment.iter().find(|path| path.file_name().unwrap() != "manifest").unwrap();
-    let mut bytes = std::fs::read(segment).unwrap();
-    let last = bytes.len() - 20;
-    bytes[last] ^= 1;
-    std::fs::write(segment, bytes).unwrap();
+    let mut segments = files(&server.data_dir().join("bucket/t/other/metrics"));
+    segments.retain(|path| path.file_name().unwrap() != "manifest");
+    for segment in &segments {
+        let mut bytes = std::fs::read(segment).unwrap();
+        let last = bytes.len() - 20;
+        bytes[last] ^= 1;
+        std::fs::write(segment, bytes).unwrap();
+    }
     server.restart().await;
     for key in [&first, &other] {
         write_all(&server, key, now).await;
     }
     server.kill().await;
     let summary = json(&command(&server, &["compact", "--once", "--json"]));
-    let name = segment.file_name().unwrap().to_str().unwrap();
     let told: Vec<&str> =
         summary["stored"]["quarantined"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert_eq!(told.len(), 1, "{summary}");
-    assert!(told[0].contains(name), "{told:?}");
-    assert!(segment.exists(), "what is damaged is kept");
+    assert!(!told.is_empty(), "{summary}");
+    for of in told {
+        // Thinned segments are made anew from raw ones, so only what nothing could replace is told.
+        let named = |path: &&PathBuf| of.contains(path.file_name().unwrap().to_str().unwrap());
+        let segment = segments.iter().find(named).unwrap_or_else(|| panic!("{of}"));
+        assert!(segment.exists(), "what is damaged is kept: {of}");
+    }
     let usage = json(&command(&server, &["usage", "--json"]));
     assert_eq!(usage_of(&usage, "default")["total"]["samples"], 20 * 60 + 10);
 }
