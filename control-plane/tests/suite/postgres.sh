@@ -5,6 +5,7 @@ set -eu
 bin=$1
 dir=$(mktemp -d "${TMPDIR:-/tmp}/farwatch-postgres.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
+trap '' TERM INT HUP
 "$bin/initdb" --pgdata="$dir/data" --username=postgres --auth=trust --no-sync --encoding=UTF8 --locale=C >"$dir/initdb.log" 2>&1 ||
   { cat "$dir/initdb.log" >&2; exit 1; }
 # No port: nobody else's can be in the way.
