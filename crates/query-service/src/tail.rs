@@ -54,7 +54,8 @@ pub struct TailSettings {
     /// Memory (bytes) for series and samples of all tenants together, provisional batches left out. Above it the oldest
     /// generation is dropped. Default 1 GiB.
     pub memory_bytes: usize,
-    /// Memory (bytes) at which a generation is full and the next one begins. Default 1/8 of `memory_bytes`' default.
+    /// Memory (bytes) at which a generation is full and the next one begins, unless it holds hardly
+    /// more than very many series: then it goes on up to half of `memory_bytes`. Default 1/8 of `memory_bytes`' default.
     pub generation_bytes: usize,
 }
 
@@ -223,7 +224,7 @@ impl Tail {
         tenant.add_metadata(provisional.segment, &provisional.batch.metadata);
         let bytes = generation.fold(provisional, arrival);
         self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if generation.bytes() > self.settings.generation_bytes {
+        if generation.is_full(&self.settings) {
             tenant.rotate(generation, &self.numbers);
         }
         if self.memory_bytes.load(Ordering::Relaxed) > self.settings.memory_bytes {

@@ -9,6 +9,7 @@ use promql::Matcher;
 use segment_store::SegmentKey;
 use telemetry::MetricBatch;
 
+use super::TailSettings;
 use super::cells::Cells;
 use super::head::Arrival;
 use super::index::{Index, LabelValue};
@@ -75,6 +76,8 @@ pub(super) struct Generation {
     provisional: RwLock<Vec<Arc<Provisional>>>,
     folded: Mutex<Folded>,
     bytes: AtomicUsize,
+    /// Memory of series and index, in `bytes` (bytes).
+    index_bytes: AtomicUsize,
     /// Series that came from elsewhere, and those that had a rank after [`Self::rank_series`].
     foreign: AtomicU32,
     ranked: AtomicU32,
@@ -88,6 +91,7 @@ impl Generation {
             provisional: RwLock::default(),
             folded: Mutex::default(),
             bytes: AtomicUsize::new(0),
+            index_bytes: AtomicUsize::new(0),
             foreign: AtomicU32::new(0),
             ranked: AtomicU32::new(0),
         }
@@ -96,6 +100,14 @@ impl Generation {
     /// Memory held, provisional batches left out (bytes).
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next generation should begin. Where there are very many series, a good part of this one must be samples by then, if
+    /// there is room: the next one repeats the series, and there would soon be nothing else in memory.
+    pub(super) fn is_full(&self, settings: &TailSettings) -> bool {
+        let (bytes, index_bytes) = (self.bytes(), self.index_bytes.load(Ordering::Relaxed));
+        let mostly_series = index_bytes > MANY_SERIES_BYTES.max(bytes / 4 * 3);
+        bytes > settings.generation_bytes && !(mostly_series && bytes < settings.memory_bytes / 2)
     }
 
     pub(super) fn series(&self) -> u32 {
@@ -179,6 +191,7 @@ impl Generation {
             }
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.index_bytes.fetch_add(bytes, Ordering::Relaxed);
         (ids, new_series, bytes)
     }
 
@@ -230,6 +243,9 @@ impl Generation {
         GenerationView { generation: Arc::clone(self), provisional }
     }
 }
+
+/// Memory of series that is worth sparing (bytes).
+const MANY_SERIES_BYTES: usize = 64 << 20;
 
 /// New series that are indexed under one hold of the lock: about a millisecond's work.
 const NEW_SERIES_A_HOLD: usize = 512;
