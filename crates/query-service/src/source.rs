@@ -54,7 +54,7 @@ pub struct TenantSource {
 }
 
 impl TenantSource {
-    /// Fetches what is not in memory. What is damaged is left out, and [`Self::warnings`] says so. An object that is not there,
+    /// Fetches what is not in memory. What is damaged is left out, and a warning says so. An object that is not there,
     /// although the newest manifests name it, is an error: going on without it would be a wrong answer.
     ///
     /// # Errors
