@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::charge::Charges;
 use super::fold::Used;
 use super::money::{divide, too_large};
-use super::{BillingError, Meter};
+use super::{Attribution, BillingError, Dimension, Meter, Signal};
 
 /// What a part of the cost is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ use super::{BillingError, Meter};
 pub enum Cause {
     /// The tenant, signal, metric name or API key of this name.
     Named(String),
-    /// Usage whose cause is not known.
+    /// Usage whose metric name or API key is not known.
     Unattributed,
     /// Fees and minimum, which nobody's usage caused.
     Fixed,
@@ -50,9 +50,9 @@ pub struct Breakdown {
     pub by_tenant: Vec<CostPart>,
     /// By signal.
     pub by_signal: Vec<CostPart>,
-    /// By metric name.
+    /// By metric name: the exact usage of each tenant, divided in proportion to an [`Attribution`].
     pub by_metric: Vec<CostPart>,
-    /// By API key.
+    /// By API key, likewise.
     pub by_api_key: Vec<CostPart>,
 }
 
@@ -62,23 +62,66 @@ pub struct Breakdown {
 /// [`BillingError::TooLarge`] where a sum does not fit.
 pub(crate) fn breakdown(
     charges: &Charges<'_>,
+    attribution: &[Attribution],
     earlier_micros: i64,
     total_micros: i64,
 ) -> Result<Breakdown, BillingError> {
-    let dimension = |parts: &dyn Fn(&Used<'_>) -> Vec<(String, u128)>| {
-        one_dimension(charges, parts, earlier_micros, total_micros)
+    let dimension =
+        |parts: &dyn Fn(&Used<'_>) -> Parts| one_dimension(charges, parts, earlier_micros, total_micros);
+    let by = |name: fn(&str, Signal) -> String| {
+        move |used: &Used<'_>| {
+            let mut parts = Parts::new();
+            for ((tenant, signal), quantity) in &used.parts {
+                *parts.entry(Cause::Named(name(tenant, *signal))).or_default() += quantity;
+            }
+            parts
+        }
     };
-    let named = |sums: &BTreeMap<&str, u128>| -> Vec<(String, u128)> {
-        sums.iter().map(|(name, quantity)| ((*name).to_owned(), *quantity)).collect()
-    };
+    let metrics = Weights::of(attribution, Dimension::Metric);
+    let api_keys = Weights::of(attribution, Dimension::ApiKey);
     Ok(Breakdown {
-        by_tenant: dimension(&|used| named(&used.by_tenant))?,
-        by_signal: dimension(&|used| {
-            used.by_signal.iter().map(|(signal, quantity)| (signal.as_str().to_owned(), *quantity)).collect()
-        })?,
-        by_metric: dimension(&|used| named(&used.by_metric))?,
-        by_api_key: dimension(&|used| named(&used.by_api_key))?,
+        by_tenant: dimension(&by(|tenant, _| tenant.to_owned()))?,
+        by_signal: dimension(&by(|_, signal| signal.as_str().to_owned()))?,
+        by_metric: dimension(&|used| metrics.divide(used))?,
+        by_api_key: dimension(&|used| api_keys.divide(used))?,
     })
+}
+
+/// A quantity by cause.
+type Parts = BTreeMap<Cause, u128>;
+
+/// In which proportion each tenant's usage is divided among names.
+struct Weights<'a>(BTreeMap<(&'a str, Signal), BTreeMap<&'a str, u64>>);
+
+impl<'a> Weights<'a> {
+    /// The counts of one dimension, added up.
+    fn of(attribution: &'a [Attribution], dimension: Dimension) -> Self {
+        let mut weights: BTreeMap<_, BTreeMap<&str, u64>> = BTreeMap::new();
+        for counted in attribution.iter().filter(|counted| counted.dimension == dimension) {
+            let names = weights.entry((counted.tenant.as_str(), counted.signal)).or_default();
+            let count = names.entry(counted.name.as_str()).or_default();
+            *count = count.saturating_add(counted.count);
+        }
+        Self(weights)
+    }
+
+    /// Divides a quantity in whole units by the largest remainder: parts sum to it. What nobody counted has no name.
+    fn divide(&self, used: &Used<'_>) -> Parts {
+        let mut parts = Parts::new();
+        for (who, quantity) in &used.parts {
+            let names = self.0.get(who);
+            let weights: Vec<u64> = names.into_iter().flat_map(BTreeMap::values).copied().collect();
+            // More than fits is an error elsewhere.
+            let whole = i64::try_from(*quantity).unwrap_or(i64::MAX);
+            let divided = divide(whole, &weights);
+            for (name, part) in names.into_iter().flat_map(BTreeMap::keys).zip(divided) {
+                let cause =
+                    if name.is_empty() { Cause::Unattributed } else { Cause::Named((*name).to_owned()) };
+                *parts.entry(cause).or_default() += u128::from(part.unsigned_abs());
+            }
+        }
+        parts
+    }
 }
 
 /// What one cause used and costs, while it is summed up.
@@ -91,21 +134,20 @@ struct Sums {
 /// Divides by one dimension.
 fn one_dimension(
     charges: &Charges<'_>,
-    parts: &dyn Fn(&Used<'_>) -> Vec<(String, u128)>,
+    parts: &dyn Fn(&Used<'_>) -> Parts,
     earlier_micros: i64,
     total_micros: i64,
 ) -> Result<Vec<CostPart>, BillingError> {
     let mut causes: BTreeMap<Cause, Sums> = BTreeMap::new();
     for (used, amounts) in charges.usage.phases.iter().zip(&charges.amounts) {
         for (index, (used, amount)) in used.iter().zip(amounts).enumerate() {
-            let mut quantities: Vec<(Cause, u128)> =
-                parts(used).into_iter().map(|(name, quantity)| (Cause::Named(name), quantity)).collect();
-            let attributed: u128 = quantities.iter().map(|(_, quantity)| *quantity).sum();
-            // Folding has checked that parts are at most the whole.
-            quantities.push((Cause::Unattributed, used.whole.saturating_sub(attributed)));
+            let mut quantities = parts(used);
+            let attributed: u128 = quantities.values().sum();
+            // Parts are at most the whole.
+            *quantities.entry(Cause::Unattributed).or_default() += used.whole.saturating_sub(attributed);
             let weights: Vec<u64> = quantities
-                .iter()
-                .map(|(_, quantity)| stated(*quantity, Meter::ALL[index]))
+                .values()
+                .map(|quantity| stated(*quantity, Meter::ALL[index]))
                 .collect::<Result<_, _>>()?;
             for ((cause, quantity), part) in quantities.into_iter().zip(divide(*amount, &weights)) {
                 if quantity > 0 {

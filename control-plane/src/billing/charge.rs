@@ -36,7 +36,7 @@ pub(crate) fn charge<'a>(
     rows: &'a [UsageRow],
 ) -> Result<Charges<'a>, BillingError> {
     let phases = phases(month, plans, terms)?;
-    let usage = fold(month, &phases, rows)?;
+    let usage = fold(month, &phases, rows);
     let currency = common_currency(&phases)?;
     let coverage = Coverage {
         covered_s: phases.iter().map(|phase| phase.span.seconds()).sum(),

@@ -1,6 +1,6 @@
 //! Why no invoice could be computed.
 
-use super::{Currency, Meter, Month};
+use super::{Currency, Month};
 
 /// Why no invoice could be computed. Nothing is ever billed in part: the caller repairs what is named and computes again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,20 +51,6 @@ pub enum BillingError {
         found: Currency,
         /// The currency of the bill.
         expected: Currency,
-    },
-    /// The parts of a breakdown are larger than the whole.
-    #[error("the breakdown of {month} by {dimension} has {parts} of {}, the whole only {whole}", meter.unit())]
-    Breakdown {
-        /// The month.
-        month: Month,
-        /// `metric name` or `API key`.
-        dimension: &'static str,
-        /// What is counted.
-        meter: Meter,
-        /// The sum of the parts.
-        parts: u128,
-        /// The whole.
-        whole: u128,
     },
     /// A month is billed twice, or is not before the month of the invoice.
     #[error("{billed} cannot be adjusted by the invoice of {month}: it must be an earlier month, given once")]

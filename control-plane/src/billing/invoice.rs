@@ -8,8 +8,8 @@ use super::charge::charge;
 use super::credit::apply;
 use super::money::sum;
 use super::{
-    AppliedCredit, BilledMonth, BillingError, Breakdown, Credit, Currency, Line, Meter, Month, PlanVersion,
-    Term, UsageRow,
+    AppliedCredit, Attribution, BilledMonth, BillingError, Breakdown, Credit, Currency, Line, Meter, Month,
+    PlanVersion, Term, UsageRow,
 };
 
 /// All that an invoice is a function of. Nothing else goes into it, and no order of anything in here matters.
@@ -25,6 +25,9 @@ pub struct InvoiceInput {
     pub terms: Vec<Term>,
     /// The usage of its tenants, in this month and in the months of `billed`. Rows of other months do not count.
     pub rows: Vec<UsageRow>,
+    /// What ingest counted by metric name and API key in this month; of other causes in other months nothing is asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribution: Vec<Attribution>,
     /// Its credits, with what was left of them before this invoice.
     pub credits: Vec<Credit>,
     /// Earlier months for which rows may have come after their invoice was final.
@@ -121,7 +124,7 @@ impl Invoice {
             rounding_micros: total_micros - left_micros,
             total_micros,
             unbilled,
-            breakdown: breakdown(&charges, earlier_micros, total_micros)?,
+            breakdown: breakdown(&charges, &input.attribution, earlier_micros, total_micros)?,
             credits,
             lines,
         })

@@ -10,6 +10,7 @@
 //! | [`adjustment`] | what came after an invoice was final |
 //! | [`breakdown`] | cost by tenant, signal, metric name and API key |
 //! | [`mod@verify`] | recomputing an invoice |
+//! | [`export`] | an invoice with all that it was computed from |
 //! | [`render`] | CSV and HTML |
 //! | [`spend`] | the spend limit |
 //! | [`margin`] | the operator's own cost |
@@ -26,6 +27,8 @@
 //! - **Tiers** go by the organisation's usage of the whole month, over all its tenants and phases. In a month that was not
 //!   covered whole, they are as much shorter, to the second.
 //! - **A draft is the final invoice** for the usage that is known: there is one computation.
+//! - **Metric names and API keys** are no part of the ledger. A tenant's exact usage is divided among them in proportion to what
+//!   ingest counted: see [`Attribution`].
 //! - **Late usage** is billed by the next invoice as the difference to what was billed.
 
 pub mod adjustment;
@@ -33,6 +36,7 @@ pub mod breakdown;
 mod charge;
 pub mod credit;
 pub mod error;
+pub mod export;
 mod fold;
 pub mod invoice;
 pub mod limits;
@@ -53,12 +57,13 @@ pub use adjustment::BilledMonth;
 pub use breakdown::{Breakdown, Cause, CostPart};
 pub use credit::{AppliedCredit, Credit, CreditKind};
 pub use error::BillingError;
+pub use export::{InvoiceExport, LateUsage, Verification};
 pub use invoice::{Invoice, InvoiceInput, InvoiceStatus, Unbilled};
 pub use line::{Line, LineKind};
 pub use margin::{CostTable, Resource, ResourcePrice, ResourceUse, TenantMargin, margins};
 pub use money::Currency;
 pub use month::{Month, Span};
 pub use plan::{MeterPrice, PlanVersion, Term, Tier};
-pub use spend::{SpendLevel, SpendStatus};
-pub use usage::{Meter, Quantities, Share, Signal, UsageRow};
+pub use spend::{SPEND_STEPS, SpendStatus};
+pub use usage::{Attribution, Dimension, Meter, Quantities, Signal, UsageRow};
 pub use verify::{Difference, verify};

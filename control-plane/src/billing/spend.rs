@@ -4,20 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Invoice;
 
-/// From this part of the limit on, the owner is warned.
-pub const SPEND_WARNING_PERCENT: u64 = 80;
-
-/// How near the limit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpendLevel {
-    /// Below the warning.
-    Within,
-    /// [`SPEND_WARNING_PERCENT`] of the limit or more.
-    Near,
-    /// The limit or more: no more usage is to be admitted.
-    Reached,
-}
+/// Percent of the limit at which the owner is told; at the last of them no more usage is admitted.
+pub const SPEND_STEPS: [u8; 3] = [50, 80, 100];
 
 /// What was spent of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +14,8 @@ pub struct SpendStatus {
     pub limit_micros: u64,
     /// What the month costs so far after credits, in micro-units.
     pub spent_micros: u64,
-    /// How near that is.
-    pub level: SpendLevel,
+    /// The last of [`SPEND_STEPS`] that was reached; 0 below the first.
+    pub reached_percent: u8,
 }
 
 impl SpendStatus {
@@ -36,15 +24,16 @@ impl SpendStatus {
     #[must_use]
     pub fn of(draft: &Invoice, limit_micros: u64) -> Self {
         let spent_micros = draft.total_micros.max(0).unsigned_abs();
-        let level = if spent_micros >= limit_micros {
-            SpendLevel::Reached
-        } else if u128::from(spent_micros) * 100
-            >= u128::from(limit_micros) * u128::from(SPEND_WARNING_PERCENT)
-        {
-            SpendLevel::Near
-        } else {
-            SpendLevel::Within
+        let reached = |percent: &&u8| {
+            u128::from(spent_micros) * 100 >= u128::from(limit_micros) * u128::from(**percent)
         };
-        Self { limit_micros, spent_micros, level }
+        let reached_percent = SPEND_STEPS.iter().rev().find(reached).copied().unwrap_or(0);
+        Self { limit_micros, spent_micros, reached_percent }
+    }
+
+    /// Whether no more usage is admitted.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.reached_percent >= 100
     }
 }

@@ -13,7 +13,10 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The name in invoices.
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Metrics, Self::Traces];
+
+    /// The name in invoices and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,7 +34,7 @@ pub enum Meter {
     Samples,
     /// Spans committed, each once.
     Spans,
-    /// Bytes that were stored for them.
+    /// Their logical bytes: 16 for a sample, however well it is compressed.
     StoredBytes,
     /// Active series, summed over the hours in which they were: 730 for a series that was there all month.
     SeriesHours,
@@ -80,16 +83,46 @@ impl Quantities {
     }
 }
 
-/// A part of a row's usage, by who caused it.
+/// By what a tenant's usage is divided further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// The metric name.
+    Metric,
+    /// The id of the API key that wrote it. Never the key itself.
+    ApiKey,
+}
+
+impl Dimension {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Metric, Self::ApiKey];
+
+    /// The name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Metric => "metric",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+/// How many samples or spans of a tenant ingest counted under one name in a month.
+///
+/// A statistic, while usage is exact: it counts what was acknowledged, a retry twice, and a process that crashes loses its last
+/// minute. So it says nothing of amounts, only in which proportion the exact usage of the month is divided among names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Share {
-    /// The metric name, where it is known.
-    pub metric: Option<String>,
-    /// The id of the API key that wrote it, where it is known. Never the key itself.
-    pub api_key: Option<String>,
-    /// How much.
-    #[serde(flatten)]
-    pub quantities: Quantities,
+pub struct Attribution {
+    /// The tenant's id.
+    pub tenant: String,
+    /// The signal.
+    pub signal: Signal,
+    /// What is named.
+    pub dimension: Dimension,
+    /// Its name; empty where it is not known.
+    pub name: String,
+    /// How many.
+    pub count: u64,
 }
 
 /// What a tenant used in an hour, or a part of that: rows of the same hour add up.
@@ -104,7 +137,4 @@ pub struct UsageRow {
     /// How much.
     #[serde(flatten)]
     pub quantities: Quantities,
-    /// Parts of it by cause. What they leave over counts as unattributed; together they are not more than the whole.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub breakdown: Vec<Share>,
 }

@@ -2,11 +2,13 @@
 
 use super::*;
 
-fn share(metric: Option<&str>, api_key: Option<&str>, samples: u64) -> Share {
-    Share {
-        metric: metric.map(str::to_owned),
-        api_key: api_key.map(str::to_owned),
-        quantities: Quantities { samples, ..Quantities::default() },
+fn counted(dimension: Dimension, name: &str, count: u64) -> Attribution {
+    Attribution {
+        tenant: "prod".to_owned(),
+        signal: Signal::Metrics,
+        dimension,
+        name: name.to_owned(),
+        count,
     }
 }
 
@@ -26,14 +28,17 @@ fn everyone_has_the_same_part_of_what_is_included() {
     let mut input = acme();
     // 40 million samples cost 3 €: 10 million are included. Two thirds of them are prod's: 2 €.
     input.rows = vec![
-        UsageRow {
-            breakdown: vec![
-                share(Some("up"), Some("k1"), 5_000_000),
-                share(Some("http_requests_total"), Some("k2"), 15_000_000),
-            ],
-            ..samples(hour(1, 0), 30_000_000)
-        },
+        samples(hour(1, 0), 30_000_000),
         UsageRow { tenant: "test".to_owned(), ..samples(hour(20, 5), 10_000_000) },
+    ];
+    // Ingest counted in thirds: only the proportion matters.
+    input.attribution = vec![
+        counted(Dimension::Metric, "http_requests_total", 3),
+        counted(Dimension::Metric, "up", 1),
+        counted(Dimension::Metric, "", 2),
+        counted(Dimension::ApiKey, "k1", 1_000),
+        counted(Dimension::ApiKey, "k2", 3_000),
+        counted(Dimension::ApiKey, "k1", 2_000),
     ];
     input.credits = vec![Credit {
         id: "sla".to_owned(),
@@ -65,23 +70,10 @@ fn everyone_has_the_same_part_of_what_is_included() {
     );
     assert_eq!(
         charges(&breakdown.by_api_key),
-        named(&[("k1", 375_000), ("k2", 1_125_000), ("Unattributed", 1_500_000), ("Fixed", 49_000_000)])
+        named(&[("k1", 1_125_000), ("k2", 1_125_000), ("Unattributed", 750_000), ("Fixed", 49_000_000)])
     );
     // Credits pay half of it, so everyone's part is half.
     let payable: Vec<i64> = breakdown.by_tenant.iter().map(|part| part.payable_micros).collect();
     assert_eq!(payable, [1_125_000, 375_000, 24_500_000]);
     assert_eq!(breakdown.by_tenant[0].samples, 30_000_000);
-}
-
-#[test]
-fn parts_that_are_more_than_the_whole_are_refused() {
-    let mut input = acme();
-    input.rows = vec![UsageRow {
-        breakdown: vec![share(Some("up"), None, 6), share(Some("up"), None, 5)],
-        ..samples(hour(1, 0), 10)
-    }];
-    assert_eq!(
-        Invoice::compute(&input).unwrap_err().to_string(),
-        "the breakdown of 2026-11 by metric name has 11 of samples, the whole only 10"
-    );
 }

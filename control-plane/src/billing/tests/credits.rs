@@ -63,11 +63,11 @@ fn a_credit_in_another_currency_is_refused_only_where_it_would_be_used() {
 #[test]
 fn the_spend_limit_is_compared_with_what_is_to_be_paid() {
     let invoice = Invoice::compute(&acme()).unwrap();
-    for (limit_euro, level) in [(0, SpendLevel::Reached), (49, SpendLevel::Reached), (50, SpendLevel::Near)] {
-        assert_eq!(SpendStatus::of(&invoice, limit_euro * 1_000_000).level, level);
+    for (limit_euro, percent) in [(0, 100), (49, 100), (50, 80), (98, 50), (99, 0)] {
+        assert_eq!(SpendStatus::of(&invoice, limit_euro * 1_000_000).reached_percent, percent);
     }
     // 80 % of 61.25 € is 49 € to the cent.
-    assert_eq!(SpendStatus::of(&invoice, 61_250_000).level, SpendLevel::Near);
-    assert_eq!(SpendStatus::of(&invoice, 61_250_002).level, SpendLevel::Within);
-    assert_eq!(SpendStatus::of(&invoice, u64::MAX).level, SpendLevel::Within);
+    assert_eq!(SpendStatus::of(&invoice, 61_250_000).reached_percent, 80);
+    assert_eq!(SpendStatus::of(&invoice, 61_250_002).reached_percent, 50);
+    assert_eq!(SpendStatus::of(&invoice, u64::MAX).reached_percent, 0);
 }

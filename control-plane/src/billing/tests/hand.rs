@@ -13,7 +13,6 @@ fn a_whole_month_with_all_meters() {
             signal: Signal::Traces,
             hour: hour(15, 12),
             quantities: Quantities { spans: 3_000_001, stored_bytes: 2_500_000_000, ..Quantities::default() },
-            breakdown: Vec::new(),
         },
         UsageRow {
             quantities: Quantities { active_series: 73_000, ..Quantities::default() },

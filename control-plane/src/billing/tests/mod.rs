@@ -2,6 +2,7 @@
 
 mod breakdown;
 mod credits;
+mod export;
 mod hand;
 mod late;
 mod margins;
@@ -61,6 +62,7 @@ pub(crate) fn acme() -> InvoiceInput {
         plans: vec![scale()],
         terms: vec![Term { plan: "scale".to_owned(), from_s: 0, until_s: None }],
         rows: Vec::new(),
+        attribution: Vec::new(),
         credits: Vec::new(),
         billed: Vec::new(),
     }
@@ -73,7 +75,6 @@ pub(crate) fn samples(hour: i64, samples: u64) -> UsageRow {
         signal: Signal::Metrics,
         hour,
         quantities: Quantities { samples, ..Quantities::default() },
-        breakdown: Vec::new(),
     }
 }
 

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Rows of November 2026, with breakdowns that fit.
+/// Rows of November 2026.
 fn rows() -> impl Strategy<Value = Vec<UsageRow>> {
-    let row = (0..3_u8, any::<bool>(), 0..720_i64, 0..50_000_000_u64, 0..1_000_u64, 0..100_u64, 0..4_u8)
-        .prop_map(|(tenant, traces, after, main, bytes, series, metric)| UsageRow {
+    let row = (0..3_u8, any::<bool>(), 0..720_i64, 0..50_000_000_u64, 0..1_000_u64, 0..100_u64).prop_map(
+        |(tenant, traces, after, main, bytes, series)| UsageRow {
             tenant: format!("tenant-{tenant}"),
             signal: if traces { Signal::Traces } else { Signal::Metrics },
             hour: hour(1, 0) + after,
@@ -17,16 +17,23 @@ fn rows() -> impl Strategy<Value = Vec<UsageRow>> {
                 stored_bytes: bytes * 1_000_003,
                 active_series: series,
             },
-            breakdown: vec![Share {
-                metric: (metric > 0).then(|| format!("metric_{metric}")),
-                api_key: (metric % 2 == 0).then(|| format!("key-{metric}")),
-                quantities: Quantities {
-                    samples: if traces { 0 } else { main / 3 },
-                    ..Quantities::default()
-                },
-            }],
-        });
+        },
+    );
     prop::collection::vec(row, 0..30)
+}
+
+/// What ingest counted of the same tenants.
+fn attribution() -> impl Strategy<Value = Vec<Attribution>> {
+    let counted = (0..3_u8, any::<bool>(), any::<bool>(), 0..4_u8, any::<u64>()).prop_map(
+        |(tenant, traces, metric, name, count)| Attribution {
+            tenant: format!("tenant-{tenant}"),
+            signal: if traces { Signal::Traces } else { Signal::Metrics },
+            dimension: if metric { Dimension::Metric } else { Dimension::ApiKey },
+            name: if name == 0 { String::new() } else { format!("name_{name}") },
+            count,
+        },
+    );
+    prop::collection::vec(counted, 0..20)
 }
 
 /// Graduated tiers with odd prices.
@@ -48,10 +55,12 @@ fn tiers() -> impl Strategy<Value = Vec<Tier>> {
 /// Plans with a change of price at any second of the month, and terms with a signup or cancellation at any second.
 fn input() -> impl Strategy<Value = InvoiceInput> {
     let month_s = november().span().seconds().cast_signed();
-    (rows(), tiers(), tiers(), 0..200_000_000_u64, 0..200_000_000_u64, 0..month_s, 0..month_s, credits())
-        .prop_map(move |(rows, first, second, fee, minimum, change, signup, credits)| {
+    let usage = (rows(), attribution());
+    (usage, tiers(), tiers(), 0..200_000_000_u64, 0..200_000_000_u64, 0..month_s, 0..month_s, credits())
+        .prop_map(move |((rows, attribution), first, second, fee, minimum, change, signup, credits)| {
             let mut input = acme();
             input.rows = rows;
+            input.attribution = attribution;
             input.credits = credits;
             input.plans[0].base_fee_micros = fee;
             input.plans[0].minimum_micros = minimum;
@@ -95,15 +104,8 @@ fn cut_and_shuffled(rows: &[UsageRow], cut: u64) -> Vec<UsageRow> {
             active_series: part(quantities.active_series),
         }
     };
-    let half = |row: &UsageRow, first: bool| UsageRow {
-        quantities: part(row.quantities, first),
-        breakdown: row
-            .breakdown
-            .iter()
-            .map(|share| Share { quantities: part(share.quantities, first), ..share.clone() })
-            .collect(),
-        ..row.clone()
-    };
+    let half =
+        |row: &UsageRow, first: bool| UsageRow { quantities: part(row.quantities, first), ..row.clone() };
     let mut cut: Vec<UsageRow> = rows.iter().rev().map(|row| half(row, false)).collect();
     cut.extend(rows.iter().map(|row| half(row, true)));
     cut
@@ -118,6 +120,7 @@ proptest! {
         other.rows = cut_and_shuffled(&input.rows, cut);
         other.plans.reverse();
         other.credits.reverse();
+        other.attribution.reverse();
         prop_assert_eq!(Invoice::compute(&input).unwrap(), Invoice::compute(&other).unwrap());
     }
 
