@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use tenancy::Limits;
-use tenancy::limits::MAX_RATE;
+use tenancy::limits::{BURST_SECONDS, MAX_RATE};
 
 use super::App;
 use super::access::Actor;
@@ -16,9 +16,6 @@ use crate::db::quotas::{self, OverrideRow};
 use crate::error::AppError;
 use crate::role::Permission;
 use plan::{Plan, QuotaName};
-
-/// Samples that may come at once, in seconds' worth of the rate: a sender that was cut off for so long catches up.
-const BURST_SECONDS: u64 = 10;
 
 /// One limit of a tenant. `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,6 +34,8 @@ pub(crate) enum Message {
 pub(crate) struct DecodeContext<'a> {
     pub(crate) tenant: &'a TenantState,
     pub(crate) tenant_limits: &'a Limits,
+    /// How many of the tenant's priorities are higher than the writer's.
+    pub(crate) priorities_above: u32,
     pub(crate) wire_limits: &'a wire::Limits,
     pub(crate) otlp: &'a MetricOptions,
     pub(crate) times: TimeRule,
@@ -45,6 +47,8 @@ pub(crate) struct DecodeContext<'a> {
 #[derive(Debug)]
 pub(crate) struct Decoded {
     pub(crate) rows: MetricRows,
+    /// Of the body, decompressed.
+    pub(crate) bytes: u64,
     pub(crate) refusals: Refusals,
     /// To be noted once `rows` are durable.
     pub(crate) families: Vec<FamilyHash>,
@@ -62,13 +66,13 @@ pub(crate) fn decode(
         }
         Message::OtlpMetrics(format) => read_otlp(format, body, context, &mut intake)?,
     }
-    let (mut rows, refusals) = intake.finish(context.tenant_limits);
+    let (mut rows, refusals) = intake.finish(context.tenant_limits, context.priorities_above);
     if !refusals.is_empty() {
         keep_families_of_rows(&mut rows);
     }
     let families =
         rows.metadata.iter().map(|(name, family)| context.tenant.families.hash(name, family)).collect();
-    Ok(Decoded { rows, refusals, families })
+    Ok(Decoded { rows, bytes: body.len() as u64, refusals, families })
 }
 
 fn read_remote_write(

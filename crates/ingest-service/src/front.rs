@@ -45,6 +45,16 @@ fn hide_credentials(mut request: Request) -> Request {
     request
 }
 
+/// Tells of a limit that is nearly reached, once for each: `bytes_per_day; used=850; limit=1000`.
+const LIMIT_WARNING: &str = "farwatch-limit-warning";
+
+/// Headers that a response has when limits are nearly reached.
+fn add_warnings(headers: &mut http::HeaderMap, nearly: &[tenancy::Nearly]) {
+    for value in nearly.iter().filter_map(|near| http::HeaderValue::try_from(near.to_string()).ok()) {
+        headers.append(LIMIT_WARNING, value);
+    }
+}
+
 /// Headers that an error response has besides its body.
 fn add_error_headers(headers: &mut http::HeaderMap, verdict: &crate::error::Verdict) {
     if let Some(after) = verdict.retry_after {

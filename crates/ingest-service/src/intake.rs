@@ -123,7 +123,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Registers what is new, as far as `limits` allow, and gives the rows of all good series.
-    pub(crate) fn finish(self, limits: &Limits) -> (MetricRows, Refusals) {
+    pub(crate) fn finish(self, limits: &Limits, priorities_above: u32) -> (MetricRows, Refusals) {
         let Self { registry, known, mut rows, new, new_begin, mut new_end, mut refusals, .. } = self;
         drop(known);
         if new.is_empty() {
@@ -138,7 +138,7 @@ impl<'a> Intake<'a> {
             .zip(new_begin.into_iter().zip(new_end))
             .filter(|(_, span)| span.0 != span.1)
             .unzip();
-        registry.register(&mut new, limits);
+        registry.register(&mut new, limits, priorities_above);
         let mut refused = Vec::new();
         for (one, (begin, end)) in new.iter().zip(&spans) {
             if let Some(refusal) = &one.refused {

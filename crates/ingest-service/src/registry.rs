@@ -17,7 +17,8 @@ use hashbrown::{HashMap, HashTable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use rand::RngCore;
 use telemetry::Series;
-use tenancy::{Denied, LimitName, Limits};
+use tenancy::limiter::allowed_below;
+use tenancy::{Denied, LimitName, Limits, Nearly};
 use xxhash_rust::xxh3::{Xxh3Builder, xxh3_64_with_seed, xxh3_128_with_secret};
 
 use crate::limits::{MIN_SERIES_KEYS, SERIES_KEYS_PER_SERIES, SERIES_PER_LOCK};
@@ -56,6 +57,8 @@ pub(crate) struct KnownSeries {
     /// Indexes into `slots` by label set.
     by_labels: HashTable<u32>,
     per_metric: HashMap<Box<str>, u64, Xxh3Builder>,
+    /// The series of the metric that has, or had in this generation, the most.
+    most_of_a_metric: u64,
     generation: u32,
     max_keys: usize,
 }
@@ -105,6 +108,7 @@ impl SeriesRegistry {
             slots: Vec::new(),
             by_labels: HashTable::new(),
             per_metric: HashMap::with_hasher(Xxh3Builder::new().with_seed(hasher.seed)),
+            most_of_a_metric: 0,
             generation: 1,
             max_keys: MIN_SERIES_KEYS,
         };
@@ -128,31 +132,34 @@ impl SeriesRegistry {
     }
 
     /// Registers series, as far as `limits` and the server's bound allow. Each gets the shared series of its label set or
-    /// the reason why there is none.
-    pub(crate) fn register(&self, new: &mut [NewSeries], limits: &Limits) {
+    /// the reason why there is none. `priorities_above` is as for [`tenancy::TenantLimiter::admit`].
+    pub(crate) fn register(&self, new: &mut [NewSeries], limits: &Limits, priorities_above: u32) {
         // Readers get their turn in between: a request may bring 100,000 series.
         for some in new.chunks_mut(SERIES_PER_LOCK as usize) {
-            self.register_some(some, limits);
+            self.register_some(some, limits, priorities_above);
         }
     }
 
-    fn register_some(&self, new: &mut [NewSeries], limits: &Limits) {
+    fn register_some(&self, new: &mut [NewSeries], limits: &Limits, priorities_above: u32) {
         let mut added = 0;
         let mut known = self.known.write();
         for one in new {
             let hash = self.hasher.hash_labels(&one.series);
             let slot = match known.slot_of(hash, &one.series) {
                 Some(slot) => slot,
-                None => match known.check(&one.series, limits).and_then(|()| self.budget.take()) {
-                    Ok(()) => {
-                        added += 1;
-                        known.add(hash, &one.series)
+                None => {
+                    match known.check(&one.series, limits, priorities_above).and_then(|()| self.budget.take())
+                    {
+                        Ok(()) => {
+                            added += 1;
+                            known.add(hash, &one.series)
+                        }
+                        Err(refusal) => {
+                            one.refused = Some(refusal);
+                            continue;
+                        }
                     }
-                    Err(refusal) => {
-                        one.refused = Some(refusal);
-                        continue;
-                    }
-                },
+                }
             };
             one.series = known.add_key(one.key_hash, slot);
         }
@@ -190,6 +197,15 @@ impl SeriesRegistry {
         self.known.read().slots.len()
     }
 
+    /// Which limits of series are nearly reached, if any is.
+    pub(crate) fn nearly(&self, limits: &Limits) -> impl Iterator<Item = Nearly> {
+        let known = self.known.read();
+        let (all, of_one) = (known.slots.len() as u64, known.most_of_a_metric);
+        drop(known);
+        let all = Nearly::of(LimitName::ActiveSeries, limits.active_series, all);
+        all.into_iter().chain(Nearly::of(LimitName::SeriesPerMetric, limits.series_per_metric, of_one))
+    }
+
     pub(crate) fn keys(&self) -> usize {
         self.known.read().by_key.len()
     }
@@ -218,10 +234,18 @@ impl KnownSeries {
         self.by_labels.find(hash, same).copied()
     }
 
-    fn check(&self, series: &Series, limits: &Limits) -> Result<(), SeriesRefusal> {
+    fn check(&self, series: &Series, limits: &Limits, priorities_above: u32) -> Result<(), SeriesRefusal> {
         let within = |limit, allowed: Option<u64>, used: u64| match allowed {
-            Some(allowed) if used >= allowed => {
-                Err(SeriesRefusal::Limit(Denied { limit, allowed, used, requested: 1, retry_after: None }))
+            Some(allowed) if used >= allowed_below(allowed, priorities_above) => {
+                let kept = used < allowed;
+                Err(SeriesRefusal::Limit(Denied {
+                    limit,
+                    allowed,
+                    used,
+                    requested: 1,
+                    retry_after: None,
+                    kept,
+                }))
             }
             _ => Ok(()),
         };
@@ -235,7 +259,9 @@ impl KnownSeries {
         self.slots.push(Slot { series: Arc::clone(series), hash, seen: self.generation });
         let slots = &self.slots;
         self.by_labels.insert_unique(hash, slot, |slot| slots[*slot as usize].hash);
-        *self.per_metric.entry_ref(metric_of(series)).or_default() += 1;
+        let of_metric = self.per_metric.entry_ref(metric_of(series)).or_default();
+        *of_metric += 1;
+        self.most_of_a_metric = self.most_of_a_metric.max(*of_metric);
         slot
     }
 
@@ -279,6 +305,7 @@ impl KnownSeries {
         }
         self.slots = kept;
         self.per_metric.retain(|_, count| *count > 0);
+        self.most_of_a_metric = self.per_metric.values().copied().max().unwrap_or_default();
         self.by_key.retain(|_, key| {
             key.slot = moved[key.slot as usize];
             key.slot != DROPPED && *key.seen.get_mut() >= ended

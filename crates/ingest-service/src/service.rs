@@ -10,7 +10,7 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use segment_store::{Clock, GroupCommit, ShardId};
-use tenancy::{Access, Principal, Scope};
+use tenancy::{Access, Load, Nearly, Principal, Scope};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,6 +60,8 @@ pub struct Accepted {
     pub written: Written,
     /// What was refused.
     pub refusals: Refusals,
+    /// Limits that are nearly reached.
+    pub nearly: Vec<Nearly>,
 }
 
 impl Accepted {
@@ -195,25 +197,31 @@ impl Ingest {
         let commit = self.commits.get(&shard).ok_or(WriteError::ShardNotHere)?;
         let (tenant, limiter) = self.tenants.state(&principal.tenant);
         let decoded = self.decode_where_it_fits(principal, &tenant, message, encoding, body).await?;
-        let Decoded { rows, refusals, families } = decoded;
+        let Decoded { rows, bytes, refusals, families } = decoded;
         let written = Written {
             samples: rows.floats.len() as u64,
             histograms: rows.histograms.len() as u64,
             exemplars: rows.exemplars.len() as u64,
         };
-        limiter.admit_samples(written.samples + written.histograms)?;
-        if !rows.is_empty() {
-            commit.commit(principal.tenant.id.clone(), rows).await.map_err(WriteError::Commit)?;
+        let load = Load { samples: written.samples + written.histograms, spans: 0, bytes };
+        let mut nearly = limiter.admit(load, principal.priorities_above(), self.clock.now_ms())?;
+        if !rows.is_empty()
+            && let Err(error) = commit.commit(principal.tenant.id.clone(), rows).await
+        {
+            // It comes again, and must not be counted for each time that the bucket was away.
+            limiter.give_back(load);
+            return Err(WriteError::Commit(error));
         }
+        nearly.extend(tenant.registry.nearly(&principal.tenant.limits));
         tenant.families.note_stored(&families, self.clock.monotonic());
         self.rank_if_due(tenant);
-        self.count_accepted(&written, &refusals);
+        self.count_accepted(&written, &refusals, &nearly);
         // Want of room is the server's matter, not the data's: a sender that took it for the latter would drop good data.
         let refused_samples = refusals.samples[RefusalReason::ServerFull as usize];
         if refused_samples > 0 {
             return Err(WriteError::ServerFull { refused_samples, written });
         }
-        Ok(Accepted { written, refusals })
+        Ok(Accepted { written, refusals, nearly })
     }
 
     async fn decode_where_it_fits(
@@ -253,6 +261,7 @@ impl Ingest {
         let context = DecodeContext {
             tenant,
             tenant_limits: &principal.tenant.limits,
+            priorities_above: principal.priorities_above(),
             wire_limits: &wire_limits,
             otlp: &self.settings.otlp,
             times: TimeRule::new(self.clock.now_ms(), self.settings.out_of_order_window),
@@ -285,7 +294,10 @@ impl Ingest {
         }
     }
 
-    fn count_accepted(&self, written: &Written, refusals: &Refusals) {
+    fn count_accepted(&self, written: &Written, refusals: &Refusals, nearly: &[Nearly]) {
+        for near in nearly {
+            add(&self.counters.limit_warnings[near.limit as usize], 1);
+        }
         add(&self.counters.float_samples, written.samples);
         add(&self.counters.histogram_samples, written.histograms);
         add(&self.counters.exemplars, written.exemplars);
@@ -301,6 +313,9 @@ impl Ingest {
             Ok(accepted) if accepted.refusals.is_empty() => Outcome::Accepted,
             Ok(_) => Outcome::Partial,
             Err(error) => {
+                if let WriteError::Denied(denied) = error {
+                    add(&self.counters.limited[denied.limit as usize], 1);
+                }
                 let outcome = error.verdict().outcome;
                 if matches!(outcome, Outcome::Unavailable | Outcome::Internal) {
                     self.log(error);

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tenancy::LimitName;
+
 use crate::refusals::RefusalReason;
 
 /// How a request ended.
@@ -101,6 +103,8 @@ pub(crate) struct Counters {
     pub(crate) exemplars: AtomicU64,
     pub(crate) refused_samples: [AtomicU64; RefusalReason::ALL.len()],
     pub(crate) refused_exemplars: AtomicU64,
+    pub(crate) limited: [AtomicU64; LimitName::ALL.len()],
+    pub(crate) limit_warnings: [AtomicU64; LimitName::ALL.len()],
     pub(crate) body_bytes: AtomicU64,
     pub(crate) decompressed_bytes: AtomicU64,
 }
@@ -124,6 +128,10 @@ pub struct IngestSnapshot {
     pub refused_samples: [u64; RefusalReason::ALL.len()],
     /// Exemplars refused.
     pub refused_exemplars: u64,
+    /// Requests refused for a tenant's limit, by [`LimitName`].
+    pub limited: [u64; LimitName::ALL.len()],
+    /// Requests that were told of a limit that is nearly reached, by [`LimitName`].
+    pub limit_warnings: [u64; LimitName::ALL.len()],
     /// Bytes of request bodies as they arrived.
     pub body_bytes: u64,
     /// Bytes of request bodies after decompression.
@@ -157,6 +165,8 @@ impl Counters {
             exemplars: get(&self.exemplars),
             refused_samples: std::array::from_fn(|reason| get(&self.refused_samples[reason])),
             refused_exemplars: get(&self.refused_exemplars),
+            limited: std::array::from_fn(|limit| get(&self.limited[limit])),
+            limit_warnings: std::array::from_fn(|limit| get(&self.limit_warnings[limit])),
             body_bytes: get(&self.body_bytes),
             decompressed_bytes: get(&self.decompressed_bytes),
             ..IngestSnapshot::default()
@@ -211,6 +221,19 @@ impl IngestSnapshot {
             "Exemplars refused while the rest of their request was kept.",
             &one(self.refused_exemplars),
         );
+        let by_limit = |counts: &[u64]| LimitName::ALL.map(|limit| (limit.as_str(), counts[limit as usize]));
+        family(
+            "farwatch_ingest_limited_requests_total",
+            "counter",
+            "Requests refused for a limit of their tenant.",
+            &labelled("limit", &by_limit(&self.limited)),
+        );
+        family(
+            "farwatch_ingest_limit_warnings_total",
+            "counter",
+            "Requests that were kept and told of a limit that is nearly reached.",
+            &labelled("limit", &by_limit(&self.limit_warnings)),
+        );
         let bytes =
             labelled("stage", &[("received", self.body_bytes), ("decompressed", self.decompressed_bytes)]);
         family("farwatch_ingest_body_bytes_total", "counter", "Bytes of request bodies.", &bytes);
@@ -250,6 +273,9 @@ mod tests {
         }
         for (number, reason) in RefusalReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, number);
+        }
+        for (number, limit) in LimitName::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, number);
         }
         for (number, protocol) in Protocol::ALL.into_iter().enumerate() {
             assert_eq!(protocol as usize, number);

@@ -64,7 +64,7 @@ impl Tenants {
         let limiter = {
             let mut in_force = state.limiter.lock();
             if *in_force.limits() != tenant.limits {
-                *in_force = Arc::new(self.new_limiter(tenant));
+                *in_force = Arc::new(in_force.with_limits(tenant.limits.clone()));
             }
             Arc::clone(&in_force)
         };
@@ -119,7 +119,7 @@ mod tests {
 
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-    use tenancy::Limits;
+    use tenancy::{Limits, Load, Priority};
 
     use super::*;
 
@@ -128,20 +128,24 @@ mod tests {
     }
 
     fn tenant(id: &str, limits: Limits) -> Tenant {
-        Tenant { id: TenantId::new(id).unwrap(), shard: 0, retention_days: 1, limits }
+        let highest_priority = Priority::Normal;
+        Tenant { id: TenantId::new(id).unwrap(), shard: 0, retention_days: 1, limits, highest_priority }
     }
 
     #[test]
     fn new_limits_hold_from_the_next_request_and_the_series_stay() {
         let tenants = tenants();
         let (first, limiter) = tenants.state(&tenant("acme", Limits::unlimited()));
-        assert!(limiter.admit_samples(1000).is_ok());
+        assert!(limiter.admit(Load { samples: 1000, ..Load::default() }, 0, 0).is_ok());
         let slow = Limits { samples_per_second: Some(10), samples_burst: 10, ..Limits::unlimited() };
         let (second, limiter) = tenants.state(&tenant("acme", slow.clone()));
         assert!(Arc::ptr_eq(&first, &second));
-        assert!(limiter.admit_samples(10).is_ok());
+        assert!(limiter.admit(Load { samples: 10, ..Load::default() }, 0, 0).is_ok());
         let (_, same) = tenants.state(&tenant("acme", slow));
-        assert!(same.admit_samples(1).is_err(), "use counts on while limits stay as they are");
+        assert!(
+            same.admit(Load { samples: 1, ..Load::default() }, 0, 0).is_err(),
+            "use counts on while limits stay as they are"
+        );
     }
 
     #[test]

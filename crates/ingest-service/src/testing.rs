@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use segment_store::Seed;
 use telemetry::{MetricRows, TenantId};
-use tenancy::{Limits, Tenant};
+use tenancy::{Limits, Priority, Tenant};
 use wire::remote_write::Version;
 use wire::{Decompressor, Encoding};
 
@@ -35,7 +35,13 @@ impl RowMaker {
             Tenants::new(&mut Seed::from_number(1).rng(), u64::MAX, 0, Arc::new(|| Duration::from_secs(1)));
         let limits = Limits::unlimited();
         let id = TenantId::new("bench").expect("a tenant id");
-        let (tenant, _) = tenants.state(&Tenant { id, shard: 0, retention_days: 1, limits: limits.clone() });
+        let (tenant, _) = tenants.state(&Tenant {
+            id,
+            shard: 0,
+            retention_days: 1,
+            limits: limits.clone(),
+            highest_priority: Priority::Normal,
+        });
         let (wire_limits, otlp) = (wire::Limits::default(), wire::otlp::MetricOptions::default());
         Self { tenant, limits, wire_limits, otlp, now_ms }
     }
@@ -52,6 +58,7 @@ impl RowMaker {
         let context = DecodeContext {
             tenant: &self.tenant,
             tenant_limits: &self.limits,
+            priorities_above: 0,
             wire_limits: &self.wire_limits,
             otlp: &self.otlp,
             times: TimeRule::new(self.now_ms, None),

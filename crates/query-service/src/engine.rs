@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -148,12 +149,13 @@ pub(crate) struct Deadline {
     started: Duration,
     limit: Duration,
     abandoned: Arc<AtomicBool>,
+    may_wait: bool,
 }
 
 impl Deadline {
     /// Time begins to run now.
     pub(crate) fn new(clock: Arc<dyn Clock>, limit: Duration) -> Self {
-        Self { started: clock.monotonic(), clock, limit, abandoned: Arc::default() }
+        Self { started: clock.monotonic(), clock, limit, abandoned: Arc::default(), may_wait: true }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -166,6 +168,11 @@ impl Deadline {
 
     pub(crate) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.elapsed())
+    }
+
+    /// Whether the work may wait for others: not where it is done in passing, on a thread that others need.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// What ended the work: the time, or the client.
@@ -248,7 +255,10 @@ impl QueryEngine {
             needs: Needs::Samples(plan.selections().into()),
         };
         let counters = Arc::clone(&self.counters);
-        self.run(tenant, scope, options, move |source, deadline, cost| {
+        let plan = Arc::new(plan);
+        let of = Arc::clone(&plan);
+        let is_brief = move |source: &TenantSource| source.is_brief(&of);
+        self.run(tenant, scope, options, is_brief, move |source, deadline, cost| {
             let cancelled = || deadline.is_over();
             let eval = EvalOptions { count_per_step, ..eval_options(&settings, lookback_ms, &cancelled) };
             let started = deadline.elapsed();
@@ -264,12 +274,14 @@ impl QueryEngine {
         .await
     }
 
-    /// Lets `work` read what `tenant` has in `scope`, on a thread for blocking work.
+    /// Lets `work` read what `tenant` has in `scope`, on a thread for blocking work; in passing, on this thread, where `is_brief`
+    /// says that it takes microseconds: it then must not wait ([`Deadline::may_wait`]).
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         tenant: &Tenant,
         scope: Scope,
         options: RequestOptions,
+        is_brief: impl FnOnce(&TenantSource) -> bool,
         work: impl FnOnce(TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         let gate = self.gate(tenant);
@@ -284,7 +296,7 @@ impl QueryEngine {
             outcome: None,
             _permit: permit,
         };
-        let result = self.run_permitted(tenant, &gate, scope, deadline, work).await;
+        let result = self.run_permitted(tenant, &gate, scope, deadline, is_brief, work).await;
         running.outcome =
             Some(result.as_ref().map_or_else(|error| error.kind().outcome, |_| Outcome::Success));
         result
@@ -295,7 +307,8 @@ impl QueryEngine {
         tenant: &Tenant,
         gate: &Gate,
         scope: Scope,
-        deadline: Deadline,
+        mut deadline: Deadline,
+        is_brief: impl FnOnce(&TenantSource) -> bool,
         work: impl FnOnce(TenantSource, &Deadline, Cost) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if tenant.shard != self.parts.shard.0 {
@@ -332,29 +345,43 @@ impl QueryEngine {
             cold_partitions: source.cold_units() as u64,
             ..Cost::default()
         };
-        let working = tokio::task::spawn_blocking(move || {
+        deadline.may_wait = !is_brief(&source);
+        let may_wait = deadline.may_wait;
+        let working = move || {
             let _place = place;
             work(source, &deadline, cost)
-        });
-        working.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a query ended badly");
+        };
+        let worked = if may_wait {
+            tokio::task::spawn_blocking(working).await.map_err(|error| error.to_string())
+        } else {
+            catch_unwind(AssertUnwindSafe(working)).map_err(|_| "it panicked".to_owned())
+        };
+        worked.unwrap_or_else(|error| {
+            tracing::error!(error, "a query ended badly");
             Err(QueryError::Internal)
         })
     }
 
     /// The tenant's gate; new limits in the directory make a new one.
     fn gate(&self, tenant: &Tenant) -> Arc<Gate> {
-        if let Some(known) = self.gates.read().get(&tenant.id)
-            && *known.limiter.limits() == tenant.limits
-        {
-            return Arc::clone(known);
-        }
-        let clock = Arc::clone(&self.parts.clock);
-        let share = self.parts.settings.queries_at_once.div_ceil(TENANT_SHARE_OF_QUERIES);
-        let made = Arc::new(Gate {
-            limiter: TenantLimiter::new(tenant.limits.clone(), Arc::new(move || clock.monotonic())),
-            places: Arc::new(Semaphore::new(share)),
-        });
+        let known = self.gates.read().get(&tenant.id).map(Arc::clone);
+        let made = match known {
+            Some(known) if *known.limiter.limits() == tenant.limits => return known,
+            // Queries that run count on, under the new limits, too.
+            Some(known) => Gate {
+                limiter: known.limiter.with_limits(tenant.limits.clone()),
+                places: Arc::clone(&known.places),
+            },
+            None => {
+                let clock = Arc::clone(&self.parts.clock);
+                let share = self.parts.settings.queries_at_once.div_ceil(TENANT_SHARE_OF_QUERIES);
+                Gate {
+                    limiter: TenantLimiter::new(tenant.limits.clone(), Arc::new(move || clock.monotonic())),
+                    places: Arc::new(Semaphore::new(share)),
+                }
+            }
+        };
+        let made = Arc::new(made);
         self.gates.write().insert(tenant.id.clone(), Arc::clone(&made));
         made
     }

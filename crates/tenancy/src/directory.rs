@@ -83,6 +83,12 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// How many of the priorities that the tenant's keys have are higher than this one's: what is kept of a limit for them.
+    #[must_use]
+    pub fn priorities_above(&self) -> u32 {
+        (self.tenant.highest_priority as u32).saturating_sub(self.priority as u32)
+    }
+
     /// Whether a request from `address` is the principal's to make. Where the address is not known, a key that is bound to
     /// networks is not good.
     #[must_use]

@@ -28,7 +28,7 @@ pub use directory::{
     Principal, Priority, TenantEntry,
 };
 pub use key::{ApiKey, ApiKeyError, KeyHash, KeyId};
-pub use limiter::{Denied, LimitName, QueryPermit, TenantLimiter};
+pub use limiter::{Denied, LimitName, Load, Nearly, QueryPermit, TenantLimiter};
 pub use network::{IpNetwork, IpNetworkError};
 pub use scope::{Scope, Scopes};
 pub use tenant::{Limits, Tenant};

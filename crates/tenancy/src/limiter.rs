@@ -1,30 +1,39 @@
 //! The limits of one tenant in one process, enforced.
+//!
+//! **Priorities.** A tenth of a burst, of a day's bytes and of the series is kept for each higher priority that the tenant's
+//! keys have. So over a limit the lowest priority goes first, all of it before any of the next; none of it is chance. Where all
+//! keys have the same priority nothing is kept. A kept tenth of a rate is not lost: below it the rate still flows.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 
-use crate::limits::STOPPED_RETRY_AFTER;
+use crate::limits::{
+    BURST_SECONDS, DAY_MS, MAX_RETRY_AFTER, RESERVE_DIVISOR, STOPPED_RETRY_AFTER, WARN_PERCENT, WARN_WINDOW,
+};
 use crate::tenant::Limits;
 
+mod bucket;
 mod meter;
+use bucket::TokenBucket;
 use meter::RateMeter;
 
 /// A limit by name, as messages and metrics show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LimitName {
     /// [`Limits::samples_per_second`].
     SamplesPerSecond,
     /// [`Limits::samples_burst`].
     SamplesBurst,
+    /// [`Limits::spans_per_second`].
+    SpansPerSecond,
+    /// Spans that may come at once: ten seconds' worth of [`Limits::spans_per_second`].
+    SpansBurst,
+    /// [`Limits::bytes_per_day`].
+    BytesPerDay,
     /// [`Limits::request_bytes`].
     RequestBytes,
     /// [`Limits::active_series`].
@@ -38,12 +47,29 @@ pub enum LimitName {
 }
 
 impl LimitName {
+    /// Every limit, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::SamplesPerSecond,
+        Self::SamplesBurst,
+        Self::SpansPerSecond,
+        Self::SpansBurst,
+        Self::BytesPerDay,
+        Self::RequestBytes,
+        Self::ActiveSeries,
+        Self::SeriesPerMetric,
+        Self::QueryConcurrency,
+        Self::QueryBytes,
+    ];
+
     /// The name in messages: that of the field in the directory.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SamplesPerSecond => "samples_per_second",
             Self::SamplesBurst => "samples_burst",
+            Self::SpansPerSecond => "spans_per_second",
+            Self::SpansBurst => "spans_burst",
+            Self::BytesPerDay => "bytes_per_day",
             Self::RequestBytes => "request_bytes",
             Self::ActiveSeries => "active_series",
             Self::SeriesPerMetric => "series_per_metric",
@@ -61,7 +87,10 @@ impl fmt::Display for LimitName {
 
 /// A request that a limit does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("limit {limit} reached: {allowed} allowed, current use {used}, this request needs {requested}")]
+#[error(
+    "limit {limit} reached: {allowed} allowed, current use {used}, this request needs {requested}{}",
+    if *.kept { "; the rest is kept for API keys of a higher priority" } else { "" }
+)]
 pub struct Denied {
     /// Which limit.
     pub limit: LimitName,
@@ -71,47 +100,173 @@ pub struct Denied {
     pub used: u64,
     /// How much the request asked for.
     pub requested: u64,
-    /// After which time the same request would be allowed; `None` when waiting does not help.
+    /// After which time the same request would be allowed, as things stand; `None` when waiting does not help. Five minutes at
+    /// most: a limit may be raised meanwhile.
     pub retry_after: Option<Duration>,
+    /// Whether a request of a higher priority would have been allowed.
+    pub kept: bool,
+}
+
+/// A limit that is nearly reached: from [`WARN_PERCENT`] of it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nearly {
+    /// Which limit.
+    pub limit: LimitName,
+    /// What it allows.
+    pub allowed: u64,
+    /// How much of it is in use; for a rate, the average of the last minute.
+    pub used: u64,
+}
+
+impl Nearly {
+    /// What is worth a warning, if it is.
+    #[must_use]
+    pub fn of(limit: LimitName, allowed: Option<u64>, used: u64) -> Option<Self> {
+        let allowed = allowed?;
+        let near = u128::from(used) * 100 >= u128::from(allowed) * u128::from(WARN_PERCENT);
+        (near && used > 0).then_some(Self { limit, allowed, used })
+    }
+}
+
+impl fmt::Display for Nearly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; used={}; limit={}", self.limit, self.used, self.allowed)
+    }
+}
+
+/// What a write brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Float and histogram samples.
+    pub samples: u64,
+    /// Spans.
+    pub spans: u64,
+    /// Bytes of the body, decompressed.
+    pub bytes: u64,
+}
+
+/// The part of a limit that those with so many priorities above them may use, where it allows `allowed`.
+#[must_use]
+pub const fn allowed_below(allowed: u64, priorities_above: u32) -> u64 {
+    allowed.saturating_sub(reserve_of(allowed, priorities_above))
+}
+
+const fn reserve_of(allowed: u64, priorities_above: u32) -> u64 {
+    (allowed / RESERVE_DIVISOR).saturating_mul(priorities_above as u64)
 }
 
 /// Time on a monotonic clock since any fixed moment.
 pub type MonotonicNow = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-#[derive(Clone)]
-struct InjectedClock(MonotonicNow);
+/// Counts one tenant's use against its [`Limits`].
+pub struct TenantLimiter {
+    limits: Limits,
+    monotonic: MonotonicNow,
+    /// Outlives the limits: what was used stays used when they change.
+    uses: Arc<Mutex<Uses>>,
+    running_queries: Arc<AtomicU32>,
+}
 
-impl Clock for InjectedClock {
-    type Instant = Duration;
+#[derive(Debug)]
+struct Uses {
+    samples: RateUse,
+    spans: RateUse,
+    /// Days since the Unix epoch, UTC.
+    day: i64,
+    bytes_of_day: u64,
+    /// Of the same day, by other processes, as far as it is known.
+    bytes_of_others: u64,
+}
 
-    fn now(&self) -> Duration {
-        (self.0)()
+/// The use of a rate. The bucket is `None` when the rate is unlimited.
+#[derive(Debug)]
+struct RateUse {
+    bucket: Option<TokenBucket>,
+    second: RateMeter,
+    minute: RateMeter,
+    /// Asked for, admitted or not: what a share of the quota should follow.
+    demand: RateMeter,
+}
+
+impl RateUse {
+    fn new(rate: Option<u32>, burst: u64, now: Duration) -> Self {
+        Self {
+            bucket: rate.map(|rate| TokenBucket::new(rate.into(), burst, burst, now)),
+            second: RateMeter::over(Duration::from_secs(1)),
+            minute: RateMeter::over(WARN_WINDOW),
+            demand: RateMeter::over(Duration::from_secs(5)),
+        }
+    }
+
+    /// A rate of its own from now on, with what it had saved up.
+    fn limit(&mut self, rate: Option<u64>, burst: u64, now: Duration) {
+        self.bucket = match (self.bucket.take(), rate) {
+            (Some(mut bucket), Some(rate)) => {
+                bucket.resize(rate, burst, now);
+                Some(bucket)
+            }
+            (None, Some(rate)) => Some(TokenBucket::new(rate, burst, burst, now)),
+            (_, None) => None,
+        };
+    }
+
+    fn take(&mut self, amount: u64, now: Duration) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(amount);
+        }
+        self.second.add(now, amount);
+        self.minute.add(now, amount);
+    }
+
+    fn give_back(&mut self, amount: u64) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.give_back(amount);
+        }
+        self.second.remove(amount);
+        self.minute.remove(amount);
     }
 }
 
-type SampleLimiter = RateLimiter<NotKeyed, InMemoryState, InjectedClock, NoOpMiddleware<Duration>>;
-
-/// Counts one tenant's use against its [`Limits`]. New limits are a new limiter.
-pub struct TenantLimiter {
-    limits: Limits,
-    clock: InjectedClock,
-    /// `None` when the rate is unlimited, or zero.
-    samples: Option<SampleLimiter>,
-    admitted: Mutex<RateMeter>,
-    running_queries: Arc<AtomicU32>,
+/// A rate, as it is checked.
+struct RateLimit {
+    name: LimitName,
+    burst_name: LimitName,
+    rate: Option<u32>,
+    burst: u64,
 }
 
 impl TenantLimiter {
     /// A limiter with its whole burst at hand.
     #[must_use]
     pub fn new(limits: Limits, monotonic: MonotonicNow) -> Self {
-        let clock = InjectedClock(monotonic);
-        let rate = limits.samples_per_second.and_then(NonZeroU32::new);
-        let burst = NonZeroU32::new(limits.samples_burst).unwrap_or(NonZeroU32::MIN);
-        let samples = rate.map(|rate| {
-            RateLimiter::direct_with_clock(Quota::per_second(rate).allow_burst(burst), clock.clone())
-        });
-        Self { limits, clock, samples, admitted: Mutex::default(), running_queries: Arc::default() }
+        let now = monotonic();
+        let [samples, spans] = rates(&limits);
+        let uses = Uses {
+            samples: RateUse::new(samples.rate, samples.burst, now),
+            spans: RateUse::new(spans.rate, spans.burst, now),
+            day: 0,
+            bytes_of_day: 0,
+            bytes_of_others: 0,
+        };
+        Self { limits, monotonic, uses: Arc::new(Mutex::new(uses)), running_queries: Arc::default() }
+    }
+
+    /// The same use under other limits.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        let now = (self.monotonic)();
+        let [samples, spans] = rates(&limits);
+        {
+            let mut uses = self.uses.lock();
+            uses.samples.limit(samples.rate.map(u64::from), samples.burst, now);
+            uses.spans.limit(spans.rate.map(u64::from), spans.burst, now);
+        }
+        Self {
+            limits,
+            monotonic: Arc::clone(&self.monotonic),
+            uses: Arc::clone(&self.uses),
+            running_queries: Arc::clone(&self.running_queries),
+        }
     }
 
     /// The limits being enforced.
@@ -120,40 +275,59 @@ impl TenantLimiter {
         &self.limits
     }
 
-    /// Whether `samples` samples may come in now; if so, they are counted.
+    /// Whether a write may come in now; if so, all of it is counted, otherwise none. `priorities_above` says how many of the
+    /// tenant's priorities are higher than the writer's; `now_ms` is wall time, in milliseconds since the Unix epoch. Gives the
+    /// limits that are nearly reached.
     ///
     /// # Errors
-    /// [`Denied`] with [`LimitName::SamplesPerSecond`] and the time to wait, or with [`LimitName::SamplesBurst`] when so
-    /// many can never come at once.
-    pub fn admit_samples(&self, samples: u64) -> Result<(), Denied> {
-        let now = self.clock.now();
-        let Some(rate) = self.limits.samples_per_second else {
+    /// [`Denied`] with the limit and the time to wait, or with a burst when so much can never come at once.
+    pub fn admit(&self, load: Load, priorities_above: u32, now_ms: i64) -> Result<Vec<Nearly>, Denied> {
+        let now = (self.monotonic)();
+        let mut uses = self.uses.lock();
+        uses.turn_to_day(now_ms);
+        let uses = &mut *uses;
+        let [samples, spans] = rates(&self.limits);
+        uses.samples.demand.add(now, load.samples);
+        uses.spans.demand.add(now, load.spans);
+        samples.check(&mut uses.samples, load.samples, priorities_above, now)?;
+        spans.check(&mut uses.spans, load.spans, priorities_above, now)?;
+        self.check_day(uses, load.bytes, priorities_above, now_ms)?;
+        uses.samples.take(load.samples, now);
+        uses.spans.take(load.spans, now);
+        uses.bytes_of_day = uses.bytes_of_day.saturating_add(load.bytes);
+        let nearly = [
+            Nearly::of(samples.name, samples.rate.map(u64::from), uses.samples.minute.per_second(now)),
+            Nearly::of(spans.name, spans.rate.map(u64::from), uses.spans.minute.per_second(now)),
+            Nearly::of(LimitName::BytesPerDay, self.limits.bytes_per_day, uses.bytes()),
+        ];
+        Ok(nearly.into_iter().flatten().collect())
+    }
+
+    /// Takes back what was admitted but could not be kept.
+    pub fn give_back(&self, load: Load) {
+        let mut uses = self.uses.lock();
+        uses.samples.give_back(load.samples);
+        uses.spans.give_back(load.spans);
+        uses.bytes_of_day = uses.bytes_of_day.saturating_sub(load.bytes);
+    }
+
+    fn check_day(&self, uses: &Uses, bytes: u64, priorities_above: u32, now_ms: i64) -> Result<(), Denied> {
+        let (Some(allowed), used) = (self.limits.bytes_per_day, uses.bytes()) else { return Ok(()) };
+        let wanted = used.saturating_add(bytes);
+        if bytes == 0 || wanted <= allowed_below(allowed, priorities_above) {
             return Ok(());
-        };
-        let denied = |limit, allowed, retry_after| {
-            let used = self.admitted.lock().per_second(now);
-            Err(Denied { limit, allowed, used, requested: samples, retry_after })
-        };
-        let Some(needed) = u32::try_from(samples).ok().map(NonZeroU32::new) else {
-            return denied(LimitName::SamplesBurst, self.limits.samples_burst.into(), None);
-        };
-        let Some(needed) = needed else {
-            return Ok(());
-        };
-        let Some(limiter) = &self.samples else {
-            return denied(LimitName::SamplesPerSecond, 0, Some(STOPPED_RETRY_AFTER));
-        };
-        match limiter.check_n(needed) {
-            Ok(Ok(())) => {
-                self.admitted.lock().add(now, samples);
-                Ok(())
-            }
-            Ok(Err(until)) => {
-                let wait = until.wait_time_from(now);
-                denied(LimitName::SamplesPerSecond, rate.into(), Some(wait))
-            }
-            Err(_) => denied(LimitName::SamplesBurst, self.limits.samples_burst.into(), None),
         }
+        let left_ms = DAY_MS - now_ms.rem_euclid(DAY_MS);
+        let left = Duration::from_millis(left_ms.unsigned_abs()).min(MAX_RETRY_AFTER);
+        Err(Denied {
+            limit: LimitName::BytesPerDay,
+            allowed,
+            used,
+            requested: bytes,
+            // What a whole day does not allow, the next one will not.
+            retry_after: (bytes <= allowed).then_some(left),
+            kept: wanted <= allowed,
+        })
     }
 
     /// Whether a request body of this size is allowed.
@@ -168,6 +342,7 @@ impl TenantLimiter {
                 used: 0,
                 requested: bytes,
                 retry_after: None,
+                kept: false,
             }),
             _ => Ok(()),
         }
@@ -191,7 +366,62 @@ impl TenantLimiter {
                 requested: 1,
                 // Most queries are done within a second; there is nothing better to say.
                 retry_after: Some(Duration::from_secs(1)),
+                kept: false,
             }),
+        }
+    }
+}
+
+/// The two rates of some limits.
+fn rates(limits: &Limits) -> [RateLimit; 2] {
+    let spans_burst = limits.spans_per_second.map_or(u64::MAX, |rate| u64::from(rate) * BURST_SECONDS);
+    [
+        RateLimit {
+            name: LimitName::SamplesPerSecond,
+            burst_name: LimitName::SamplesBurst,
+            rate: limits.samples_per_second,
+            burst: limits.samples_burst.into(),
+        },
+        RateLimit {
+            name: LimitName::SpansPerSecond,
+            burst_name: LimitName::SpansBurst,
+            rate: limits.spans_per_second,
+            burst: spans_burst.max(1),
+        },
+    ]
+}
+
+impl RateLimit {
+    fn check(&self, used: &mut RateUse, amount: u64, above: u32, now: Duration) -> Result<(), Denied> {
+        let (Some(rate), Some(bucket)) = (self.rate, &mut used.bucket) else { return Ok(()) };
+        if amount == 0 {
+            return Ok(());
+        }
+        let wait = bucket.wait_for(amount, reserve_of(self.burst, above), now);
+        let (limit, allowed, retry_after) = if rate == 0 {
+            (self.name, 0, Some(STOPPED_RETRY_AFTER))
+        } else if amount > self.burst {
+            (self.burst_name, self.burst, None)
+        } else if wait > Duration::ZERO {
+            (self.name, rate.into(), Some(wait.min(MAX_RETRY_AFTER)))
+        } else {
+            return Ok(());
+        };
+        let kept = above > 0 && retry_after.is_some() && bucket.wait_for(amount, 0, now) == Duration::ZERO;
+        let used = used.second.per_second(now);
+        Err(Denied { limit, allowed, used, requested: amount, retry_after, kept })
+    }
+}
+
+impl Uses {
+    fn bytes(&self) -> u64 {
+        self.bytes_of_day.saturating_add(self.bytes_of_others)
+    }
+
+    fn turn_to_day(&mut self, now_ms: i64) {
+        let day = now_ms.div_euclid(DAY_MS);
+        if day != self.day {
+            (self.day, self.bytes_of_day, self.bytes_of_others) = (day, 0, 0);
         }
     }
 }

@@ -26,3 +26,21 @@ pub const STOPPED_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Longest retention, in days: a hundred years keeps every time computation far from overflow.
 pub const MAX_RETENTION_DAYS: u32 = 36_500;
+
+/// What may come at once after a quiet time, in seconds' worth of a rate: a sender that was cut off for so long catches up.
+pub const BURST_SECONDS: u64 = 10;
+
+/// What a client is told to wait at most: a limit may be raised, or a process may get a larger share, meanwhile.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Of a limit, this part (a tenth) is kept for each higher priority that a tenant's keys have.
+pub const RESERVE_DIVISOR: u64 = 10;
+
+/// From this part of a limit on, in percent, there are warnings.
+pub const WARN_PERCENT: u32 = 80;
+
+/// A rate is compared with its limit over so long for a warning: a scrape brings a quarter of a minute's samples at once.
+pub const WARN_WINDOW: Duration = Duration::from_secs(60);
+
+/// A day, in ms.
+pub const DAY_MS: i64 = 24 * 3600 * 1000;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use telemetry::TenantId;
 
+use crate::directory::Priority;
+
 /// A tenant of the directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tenant {
@@ -14,6 +16,8 @@ pub struct Tenant {
     pub retention_days: u32,
     /// What the tenant may do.
     pub limits: Limits,
+    /// The highest priority among its keys.
+    pub highest_priority: Priority,
 }
 
 /// What a tenant may do. `None` (`null` in the directory) means unlimited; a field that the directory leaves out has the
@@ -28,7 +32,7 @@ pub struct Limits {
     pub samples_burst: u32,
     /// Spans a second, as a long-term rate, per process. Default 1,000,000.
     pub spans_per_second: Option<u32>,
-    /// Bytes of request bodies, decompressed, from midnight to midnight UTC. Default unlimited.
+    /// Bytes of request bodies, decompressed, from midnight to midnight UTC; those of writes that were kept. Default unlimited.
     pub bytes_per_day: Option<u64>,
     /// Bytes of one request body, compressed and decompressed alike. The process has a bound of its own besides.
     /// Default 32 MiB.

@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 use wire::Encoding;
 use wire::otlp::Format;
 
+use super::add_warnings;
 use crate::body::HeldBody;
 use crate::decode::Message;
 use crate::error::WriteError;
@@ -56,7 +57,9 @@ pub(super) async fn handle_metrics_export(State(ingest): State<Arc<Ingest>>, req
             match result {
                 Ok(accepted) => {
                     let response = accepted.otlp_outcome().encode_metrics_response(Format::Protobuf);
-                    Ok(tonic::Response::new(Bytes::from(response)))
+                    let mut response = tonic::Response::new(Bytes::from(response));
+                    add_warnings(response.metadata_mut().as_mut(), &accepted.nearly);
+                    Ok(response)
                 }
                 Err(error) => Err(status_of(&error)),
             }

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use wire::Encoding;
 use wire::otlp::{Format, RpcStatus};
 
-use super::add_error_headers;
+use super::{add_error_headers, add_warnings};
 use crate::decode::Message;
 use crate::error::WriteError;
 use crate::service::{Accepted, Ingest};
@@ -33,7 +33,9 @@ pub(super) async fn handle_metrics(State(ingest): State<Arc<Ingest>>, request: R
     match result {
         Ok(accepted) => {
             let body = accepted.otlp_outcome().encode_metrics_response(format);
-            (StatusCode::OK, content_type, body).into_response()
+            let mut response = (StatusCode::OK, content_type, body).into_response();
+            add_warnings(response.headers_mut(), &accepted.nearly);
+            response
         }
         Err(error) => {
             let verdict = error.verdict();

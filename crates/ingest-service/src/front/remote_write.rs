@@ -6,8 +6,10 @@
 //! | 400 | malformed, or a part was refused: then the rest is durable, and the body names the first bad series | go on |
 //! | 401, 403 | no, bad, or insufficient credentials | be configured anew |
 //! | 408, 413, 415 | too slow, too large, of another kind | be configured anew |
-//! | 429 | above the tenant's rate | wait for `Retry-After` and send again |
+//! | 429 | above the tenant's rate, or its bytes of a day | wait for `Retry-After` and send again |
 //! | 503 | bucket away, memory short, shutdown; or the server has no room for new series: then the rest is durable | wait for `Retry-After` and send again |
+//!
+//! What is stored comes with a header `Farwatch-Limit-Warning` for each limit that is nearly reached.
 
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use wire::Encoding;
 use wire::remote_write::{Version, Written};
 
-use super::add_error_headers;
+use super::{add_error_headers, add_warnings};
 use crate::decode::Message;
 use crate::error::WriteError;
 use crate::service::{Accepted, Ingest};
@@ -42,6 +44,9 @@ pub(super) async fn handle(State(ingest): State<Arc<Ingest>>, request: Request) 
             response
         }
     };
+    if let Ok(accepted) = &result {
+        add_warnings(response.headers_mut(), &accepted.nearly);
+    }
     if matches!(version, Ok(Version::V2)) {
         // The protocol wants these on every response, so that a sender notices a receiver that ignored a part.
         let written = match &result {
@@ -83,7 +88,7 @@ fn version_of(headers: &HeaderMap) -> Result<Version, String> {
 }
 
 fn partial_message(accepted: &Accepted) -> String {
-    let Accepted { written, refusals } = accepted;
+    let Accepted { written, refusals, .. } = accepted;
     format!(
         "{}\n{} samples of the request were dropped; the other {} are stored and must not be sent again\n",
         refusals.first.as_deref().unwrap_or_default(),

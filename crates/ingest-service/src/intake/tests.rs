@@ -122,12 +122,19 @@ proptest! {
         let limits = Limits { active_series: Some(limit as u64), ..Limits::unlimited() };
         let id = TenantId::new("t").unwrap();
         let (tenant, _) =
-            tenants.state(&Tenant { id, shard: 0, retention_days: 1, limits: limits.clone() });
+            tenants.state(&Tenant {
+                id,
+                shard: 0,
+                retention_days: 1,
+                limits: limits.clone(),
+                highest_priority: tenancy::Priority::Normal,
+            });
         let mut model = Model::default();
         for (number, request) in requests.iter().enumerate() {
             let context = DecodeContext {
                 tenant: &tenant,
                 tenant_limits: &limits,
+                priorities_above: 0,
                 wire_limits: &wire::Limits::DEFAULT,
                 otlp: &wire::otlp::MetricOptions::default(),
                 times: TimeRule::new(NOW_MS, Some(Duration::from_secs(60))),

@@ -29,7 +29,7 @@ fn register(
     limits: &Limits,
 ) -> Result<Arc<Series>, String> {
     let mut new = [new_series(registry, key, metric, instance)];
-    registry.register(&mut new, limits);
+    registry.register(&mut new, limits, 0);
     let [NewSeries { series, refused, .. }] = new;
     refused.map_or(Ok(series), |refusal| Err(refusal.to_string()))
 }
@@ -128,4 +128,28 @@ fn ranks_are_due_when_a_share_of_the_series_is_new() {
     registry.rank();
     assert!(!add(2000, 2100));
     assert!(add(2100, 2200));
+}
+
+#[test]
+fn places_are_kept_for_higher_priorities_and_limits_are_told_before_they_are_reached() {
+    let registry = registry();
+    let limits = Limits { active_series: Some(10), series_per_metric: Some(7), ..Limits::unlimited() };
+    let of_low = |i: usize| {
+        let metric = if i < 5 { "a" } else { "b" };
+        let mut new = [new_series(&registry, &i.to_string(), metric, i)];
+        registry.register(&mut new, &limits, 2);
+        let [one] = new;
+        one.refused
+    };
+    for i in 0..8 {
+        assert!(of_low(i).is_none(), "{i}");
+        assert_eq!(registry.nearly(&limits).count(), usize::from(i >= 7), "{i}");
+    }
+    let Some(SeriesRefusal::Limit(denied)) = of_low(8) else { panic!("a fifth is kept") };
+    assert!(denied.kept && denied.used == 8, "{denied}");
+    assert!(of_low(3).is_none(), "known series go on");
+    for i in 1..=2 {
+        register(&registry, &format!("of a higher one {i}"), "b", 10 + i, &limits).unwrap();
+    }
+    assert_eq!(registry.nearly(&limits).count(), 1, "five of seven series of a metric are not near");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::StatusCode;
 use ingest_service::RefusalReason;
-use tenancy::Limits;
+use tenancy::{LimitName, Limits};
 use tower::ServiceExt;
 
 fn limited(limits: Limits) -> World {
@@ -35,6 +35,53 @@ async fn above_the_rate_a_request_is_to_wait_and_nothing_of_it_is_stored() {
     assert_eq!(others.status, StatusCode::NO_CONTENT, "a tenant does not pay for another");
     world.clock.advance(Duration::from_millis(1500));
     assert_eq!(world.write(&request(&["e", "f", "g"])).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn over_a_limit_keys_of_a_lower_priority_go_first() {
+    let limits = Limits { samples_per_second: Some(1), samples_burst: 10, ..Limits::unlimited() };
+    let world = limited(limits);
+    let low = |names: &[&str]| world.send(remote_write(Some(&world.keys.low), &request(names)));
+    assert_eq!(world.write(&request(&["x"; 8])).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(low(&["l"]).await.status, StatusCode::NO_CONTENT);
+    let answer = low(&["l"]).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("1")));
+    assert_eq!(
+        answer.text(),
+        "limit samples_per_second reached: 1 allowed, current use 9, this request needs 1; the rest is kept for API keys of a \
+         higher priority\n"
+    );
+    assert_eq!(world.write(&request(&["x"])).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_days_bytes_are_a_limit_which_is_told_before_it_is_reached() {
+    let bytes = |message: &WriteRequest| u64::try_from(prost::Message::encoded_len(message)).unwrap();
+    let message = request(&["a", "b"]);
+    let world = limited(Limits { bytes_per_day: Some(bytes(&message) * 5), ..Limits::unlimited() });
+    for sent in 1..=5 {
+        let answer = world.write(&message).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+        let told = answer.header("farwatch-limit-warning").map(str::to_owned);
+        let (used, limit) = (bytes(&message) * sent, bytes(&message) * 5);
+        let expected = (sent >= 4).then(|| format!("bytes_per_day; used={used}; limit={limit}"));
+        assert_eq!(told, expected);
+    }
+    let answer = world.write(&message).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("300")));
+    assert!(answer.text().starts_with("limit bytes_per_day reached: "), "{}", answer.text());
+    let otlp = messages::otlp_protobuf(&[("b", NOW_MS)]);
+    let protobuf = [("content-type", "application/x-protobuf")];
+    let answer = world.send(post("/v1/metrics", Some(&world.keys.acme), &protobuf, otlp)).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    let snapshot = world.ingest.snapshot();
+    assert_eq!(snapshot.limited[LimitName::BytesPerDay as usize], 2);
+    assert_eq!(snapshot.limit_warnings[LimitName::BytesPerDay as usize], 2);
+    world.clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(
+        world.write(&messages::requests_at(&["a"], NOW_MS + 24 * 3_600_000)).await.status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]

@@ -227,7 +227,10 @@ impl TenantEntry {
             return bad("limits.spans_per_second");
         }
         let limits = self.limits.clone();
-        Ok(Tenant { id, shard: self.shard, retention_days: self.retention_days, limits })
+        // What nobody may use any more is kept for nobody.
+        let in_use = self.keys.iter().filter(|key| key.revoked_at_ms.is_none());
+        let highest_priority = in_use.map(|key| key.priority).max().unwrap_or_default();
+        Ok(Tenant { id, shard: self.shard, retention_days: self.retention_days, limits, highest_priority })
     }
 }
 

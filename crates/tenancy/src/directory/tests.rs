@@ -81,6 +81,25 @@ fn expiry_and_revocation_end_a_key() {
 }
 
 #[test]
+fn something_is_kept_for_higher_priorities_only_where_there_are_any() {
+    let mut rng = rng();
+    let keys: Vec<ApiKey> = (0..3).map(|_| ApiKey::generate(&mut rng)).collect();
+    let write = [Scope::MetricsWrite];
+    let with = |key: &ApiKey, priority| KeyEntry { priority, ..entry(key, &write) };
+    let revoked = KeyEntry { revoked_at_ms: Some(1), ..with(&keys[2], Priority::High) };
+    let above = |keys_of_tenant: &[KeyEntry], key: &ApiKey| {
+        let directory = document(vec![tenant("acme", keys_of_tenant.to_vec())]).into_directory().unwrap();
+        directory.authenticate(key, NOW_MS).unwrap().priorities_above()
+    };
+    let (low, normal) = (with(&keys[0], Priority::Low), with(&keys[1], Priority::Normal));
+    assert_eq!(above(&[low.clone(), revoked.clone()], &keys[0]), 0);
+    assert_eq!(above(&[low.clone(), normal.clone(), revoked.clone()], &keys[0]), 1);
+    let high = KeyEntry { revoked_at_ms: None, ..revoked };
+    assert_eq!(above(&[low.clone(), high.clone()], &keys[0]), 2);
+    assert_eq!(above(&[low, normal, high], &keys[2]), 0);
+}
+
+#[test]
 fn a_directory_that_contradicts_itself_is_not_published() {
     let key = ApiKey::generate(&mut rng());
     let listed = entry(&key, &[Scope::MetricsWrite]);

@@ -17,7 +17,9 @@ use segment_store::{
     ShardId, WorkOn,
 };
 use telemetry::{MetricBatch, TenantId};
-use tenancy::{Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Scope, TenantEntry};
+use tenancy::{
+    Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Priority, Scope, TenantEntry,
+};
 use tower::ServiceExt;
 
 pub(crate) mod messages;
@@ -60,6 +62,7 @@ pub(crate) struct Keys {
     pub(crate) revoked: ApiKey,
     pub(crate) unlisted: ApiKey,
     pub(crate) elsewhere: ApiKey,
+    pub(crate) low: ApiKey,
 }
 
 pub(crate) struct World {
@@ -107,6 +110,7 @@ impl World {
             revoked: key(),
             unlisted: key(),
             elsewhere: key(),
+            low: key(),
         };
         let signer = DirectorySigner::generate(&mut rng);
         let document = directory(&keys, &setup.limits).publish(&signer).unwrap();
@@ -236,6 +240,7 @@ fn directory(keys: &Keys, limits: &Limits) -> DirectoryDocument {
         entry(&keys.traces_only, &[Scope::TracesWrite]),
         KeyEntry { expires_at_ms: Some(NOW_MS - 1), ..entry(&keys.expired, &write) },
         KeyEntry { revoked_at_ms: Some(NOW_MS - 1), ..entry(&keys.revoked, &write) },
+        KeyEntry { priority: Priority::Low, ..entry(&keys.low, &write) },
     ];
     DirectoryDocument {
         version: 7,
