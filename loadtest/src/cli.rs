@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::SERIES_MAX;
+use crate::server::Product;
 use crate::workload::Settings;
 use crate::workload::payloads::Shape;
 
@@ -31,12 +32,15 @@ pub enum Command {
     Write(Write),
     /// Measure how long it takes until a sample that was sent is in query results.
     Visible(Visible),
-    /// Kill a server with -9 again and again under load, and check that nothing acked is lost.
-    Crash(Crash),
+    /// Make one kind of fault again and again under load, and check that nothing acked is lost, wrong or there twice.
+    Drill(Drill),
     /// Run the same payloads against several servers, one after another, each fresh, and print one table.
     Compare(Compare),
     /// Ask several servers the same questions about the same data, check that answers agree, and print one table.
     Queries(Queries),
+    /// Write the same payloads to several servers, one after another, bring each to rest, and print what is stored and
+    /// what that took.
+    Storage(Storage),
 }
 
 /// Which server.
@@ -171,42 +175,80 @@ pub struct ProbeArgs {
     pub background_rate: f64,
 }
 
-/// `loadtest crash`.
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// The one server process is killed with -9 and started again
+    Crash,
+    /// The S3 server is killed with -9 and started again; its data stays
+    S3,
+    /// A proxy before the S3 server cuts connections in the middle of requests and answers, loses answers, delays requests,
+    /// some until the client has given up, and refuses connections or hangs for a while
+    Network,
+    /// The disks of the local bucket and of the cache run full
+    Disk,
+    /// Three compactors are started at once on the same work
+    Compactors,
+    /// Compactors and the query process are killed with -9 beside a process that takes writes
+    Roles,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// `loadtest drill`.
 #[derive(Debug, Args)]
-pub struct Crash {
+pub struct Drill {
+    /// What goes wrong.
+    pub fault: Fault,
     /// The farwatch binary.
     #[arg(long)]
     pub binary: PathBuf,
-    /// Kills under load. About a quarter of the restarts are killed as well before they are ready.
+    /// How often it goes wrong.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub kills: u32,
+    pub rounds: u32,
+    /// Time between two faults at most; random, see --seed.
+    #[arg(long, default_value = "800ms", value_parser = humantime::parse_duration)]
+    pub life: Duration,
+    /// How long a fault lasts at most, where it is not over at once; random.
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    pub fault_time: Duration,
     /// Writers, each with one connection and one request on it.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub writers: u32,
     /// Series of a writer, all of them in each of its requests.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub series_per_writer: u32,
-    /// How long the server lives under load at most before it is killed; random, see --seed.
-    #[arg(long, default_value = "800ms", value_parser = humantime::parse_duration)]
-    pub life: Duration,
-    /// Seed of the moments of the kills and of what is sent again after them.
+    /// Readers, each of which asks for what a writer has sent and checks the answer, again and again.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub readers: u32,
+    /// Seed of the moments of faults and of what is sent again.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Another argument for the server; may be repeated.
+    /// Program that runs an S3 server for the data, with its arguments, such as
+    /// "python3 crates/segment-store/tests/support/moto_server.py" [default: data is in a local directory]
+    #[arg(long)]
+    pub s3_server: Option<String>,
+    /// Another argument for servers; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub server_arg: Vec<String>,
     /// Directory below which data and logs go, so that a certain disk is measured [default: the system's temporary
     /// directory].
     #[arg(long)]
     pub work_dir: Option<PathBuf>,
-    /// Keep the server's data and logs and say where, also when all went well.
+    /// Keep the servers' data and logs and say where, also when all went well.
     #[arg(long)]
     pub keep: bool,
 }
 
-/// `loadtest compare`.
+/// Which servers, each started for the occasion.
 #[derive(Debug, Args)]
-pub struct Compare {
+#[command(next_help_heading = "Servers")]
+pub struct ServersArgs {
     /// A farwatch binary.
     #[arg(long)]
     pub farwatch: Option<PathBuf>,
@@ -223,6 +265,28 @@ pub struct Compare {
     /// Another argument for farwatch; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     pub farwatch_arg: Vec<String>,
+}
+
+impl ServersArgs {
+    /// Those that were named, each with its binary and further arguments.
+    #[must_use]
+    pub fn chosen(&self) -> Vec<(Product, PathBuf, Vec<String>)> {
+        let candidates = [
+            (Product::Farwatch, &self.farwatch, self.farwatch_arg.as_slice()),
+            (Product::VictoriaMetrics, &self.victoria_metrics, &[]),
+            (Product::Prometheus, &self.prometheus, &[]),
+        ];
+        let named = candidates.into_iter();
+        named.filter_map(|(product, binary, extra)| Some((product, binary.clone()?, extra.to_vec()))).collect()
+    }
+}
+
+/// `loadtest compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Which servers.
+    #[command(flatten)]
+    pub servers: ServersArgs,
     /// How long to wait at most for each server to come to rest after the load, so that its background work counts.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
@@ -244,22 +308,13 @@ pub struct Compare {
 /// `loadtest queries`.
 #[derive(Debug, Args)]
 pub struct Queries {
-    /// A farwatch binary.
+    /// Which servers.
+    #[command(flatten)]
+    pub servers: ServersArgs,
+    /// Ask farwatch when all it has is compacted, and nothing is in its memory any more: it is killed after the load,
+    /// `compact --once` runs, and it is started again.
     #[arg(long)]
-    pub farwatch: Option<PathBuf>,
-    /// A victoria-metrics (single node) binary; get-peers.sh gets one.
-    #[arg(long)]
-    pub victoria_metrics: Option<PathBuf>,
-    /// A prometheus binary; get-peers.sh gets one.
-    #[arg(long)]
-    pub prometheus: Option<PathBuf>,
-    /// Directory below which data and logs go, so that a certain disk is measured [default: the system's temporary
-    /// directory].
-    #[arg(long)]
-    pub work_dir: Option<PathBuf>,
-    /// Another argument for farwatch; may be repeated.
-    #[arg(long, allow_hyphen_values = true)]
-    pub farwatch_arg: Vec<String>,
+    pub compacted: bool,
     /// How long to wait at most for each server to come to rest after the load.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
@@ -272,6 +327,20 @@ pub struct Queries {
     /// Fail also when farwatch is slower than the faster of the others.
     #[arg(long)]
     pub strict: bool,
+    /// Which samples.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+}
+
+/// `loadtest storage`.
+#[derive(Debug, Args)]
+pub struct Storage {
+    /// Which servers.
+    #[command(flatten)]
+    pub servers: ServersArgs,
+    /// How long to wait at most for each server to come to rest, after the load and again after it was told to merge.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
     /// Which samples.
     #[command(flatten)]
     pub workload: WorkloadArgs,

@@ -18,8 +18,8 @@ pub const VERIFY_SAMPLES_PER_QUERY: usize = 100_000;
 /// Findings that are listed in full; the others are only counted.
 pub const FINDINGS_LISTED_MAX: usize = 20;
 
-/// How long one request may take before it counts as an error.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one request may take before it counts as an error: longer than servers try, so that what they answer in the end is heard.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// How long a server may take from its start until it is ready.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,3 +50,9 @@ pub const QUERIES_WARM_UP: usize = 2;
 
 /// Most measured requests of a turn.
 pub const QUERY_RUNS_MAX: usize = 200;
+
+/// Pause between two looks at a command that runs to its end. Its CPU time and peak memory are exact to about this.
+pub const COMMAND_POLL: Duration = Duration::from_millis(5);
+
+/// VictoriaMetrics writes what it has in memory to disk after five seconds; then one more for doing it.
+pub const VICTORIA_METRICS_TO_DISK: Duration = Duration::from_secs(6);

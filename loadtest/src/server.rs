@@ -3,14 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::api::Client;
 use crate::clock;
 use crate::http::Endpoint;
-use crate::limits::{READY_POLL, READY_TIMEOUT};
+use crate::limits::{COMMAND_POLL, READY_POLL, READY_TIMEOUT};
+use crate::procfs::{self, ProcError, Usage};
 
 /// Which server a binary is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,19 @@ pub enum ServerError {
         /// Its last lines.
         log: String,
     },
+    /// A command that must do its work and end did not.
+    #[error("{command} ended with {status}; its log:\n{log}")]
+    Failed {
+        /// What was run.
+        command: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last lines.
+        log: String,
+    },
+    /// What it used cannot be read.
+    #[error(transparent)]
+    Proc(#[from] ProcError),
     /// It runs but does not get ready.
     #[error("{name} was not ready after {} s; the end of its log:\n{log}", READY_TIMEOUT.as_secs())]
     NotReady {
@@ -106,6 +120,8 @@ pub struct Launch {
     binary: PathBuf,
     dir: PathBuf,
     extra_args: Vec<String>,
+    name: &'static str,
+    variables: Vec<(&'static str, &'static str)>,
     starts: u32,
 }
 
@@ -123,7 +139,20 @@ impl Launch {
     /// `dir` exists and is the server's own; data, keys and logs go below it.
     #[must_use]
     pub fn new(product: Product, binary: PathBuf, dir: PathBuf, extra_args: Vec<String>) -> Self {
-        Self { product, binary, dir, extra_args, starts: 0 }
+        let (name, variables) = ("server", Vec::new());
+        Self { product, binary, dir, extra_args, name, variables, starts: 0 }
+    }
+
+    /// Its logs are called so, where several processes share a directory.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// It gets these variables of the environment beside those of this process.
+    #[must_use]
+    pub fn with_variables(self, variables: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        Self { variables: variables.into_iter().collect(), ..self }
     }
 
     /// Starts the process without waiting for anything.
@@ -132,7 +161,7 @@ impl Launch {
     /// When it cannot be started.
     pub fn spawn(&mut self) -> Result<Starting, ServerError> {
         self.starts += 1;
-        let log_path = self.dir.join(format!("server-{}.log", self.starts));
+        let log_path = self.dir.join(format!("{}-{}.log", self.name, self.starts));
         let log = File::create(&log_path).map_err(failed("the server's log cannot be created"))?;
         let both = log.try_clone().map_err(failed("the server's log cannot be opened twice"))?;
         let (args, known_port) = self.args()?;
@@ -140,6 +169,7 @@ impl Launch {
         let child = Command::new(&self.binary)
             .args(args)
             .args(&self.extra_args)
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(both)
@@ -163,13 +193,62 @@ impl Launch {
         self.spawn()?.ready().await
     }
 
+    /// Where the server keeps its data.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Brings what a Farwatch that does not run has stored to rest.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub async fn compact_once(&self) -> Result<Work, ServerError> {
+        let data = self.data_dir().display().to_string();
+        self.farwatch("farwatch compact", &["compact", "--once", "--data-dir", &data]).await
+    }
+
+    /// Runs a command of Farwatch to its end.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub async fn farwatch(&self, command: &'static str, args: &[&str]) -> Result<Work, ServerError> {
+        let log_path = self.dir.join("command.log");
+        let log = File::create(&log_path).map_err(failed("the command's log cannot be created"))?;
+        let both = log.try_clone().map_err(failed("the command's log cannot be opened twice"))?;
+        let begun = clock::now();
+        let child = Command::new(&self.binary)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(both)
+            .spawn()
+            .map_err(failed(format!("{} cannot be started", self.binary.display())))?;
+        let (mut child, mut used) = (Guard(child), Usage::default());
+        loop {
+            // Once it has ended, and until it is waited for, its CPU time can be read but not its memory.
+            let now = procfs::usage(child.0.id())?;
+            used = Usage { cpu_s: now.cpu_s, peak_rss_bytes: now.peak_rss_bytes.max(used.peak_rss_bytes) };
+            if let Some(status) = child.0.try_wait().map_err(failed("the command cannot be waited for"))? {
+                let work = Work { used, elapsed: begun.elapsed() };
+                let log = || last_lines(&log_path);
+                return status.success().then_some(work).ok_or_else(|| ServerError::Failed {
+                    command,
+                    status,
+                    log: log(),
+                });
+            }
+            tokio::time::sleep(COMMAND_POLL).await;
+        }
+    }
+
     fn key_path(&self) -> PathBuf {
         self.dir.join("api-key")
     }
 
     /// The arguments, and the port where it is not the server's choice.
     fn args(&self) -> Result<(Vec<String>, Option<u16>), ServerError> {
-        let data = self.dir.join("data").display().to_string();
+        let data = self.data_dir().display().to_string();
         Ok(match self.product {
             Product::Farwatch => {
                 let key_path = self.key_path().display().to_string();
@@ -211,6 +290,15 @@ impl Launch {
             }
         })
     }
+}
+
+/// What a command that ended has used.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// CPU time and memory.
+    pub used: Usage,
+    /// From its start to its end.
+    pub elapsed: Duration,
 }
 
 /// A process that has been started and may not be ready. It is killed when this is dropped.
@@ -271,9 +359,7 @@ impl Starting {
     }
 
     fn log_end(&self) -> String {
-        let log = std::fs::read_to_string(&self.log_path).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        last_lines(&self.log_path)
     }
 }
 
@@ -310,6 +396,13 @@ impl Drop for Guard {
         // Nothing is left to do about a child that cannot be killed.
         let _ = self.kill();
     }
+}
+
+/// The end of a log.
+fn last_lines(path: &Path) -> String {
+    let log = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// Every port that a log says to be on the loopback address, in order and without doubles. A server that was told

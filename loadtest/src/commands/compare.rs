@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::visible::{self, Background, VisibleReport};
 use super::write::{self, ServerCost, WriteReport, megabytes};
-use super::{CommandError, Outcome, work_dir};
+use super::{CommandError, Outcome, chosen, work_dir};
 use crate::cli::Compare;
 use crate::clock;
 use crate::progress::note;
@@ -39,20 +39,7 @@ pub struct ServerReport {
 /// # Errors
 /// When one of the servers cannot be measured.
 pub async fn run(args: &Compare) -> Result<Outcome, CommandError> {
-    let candidates = [
-        (Product::Farwatch, &args.farwatch, args.farwatch_arg.as_slice()),
-        (Product::VictoriaMetrics, &args.victoria_metrics, &[]),
-        (Product::Prometheus, &args.prometheus, &[]),
-    ];
-    let chosen: Vec<_> = candidates
-        .into_iter()
-        .filter_map(|(product, binary, extra)| Some((product, binary.clone()?, extra.to_vec())))
-        .collect();
-    if chosen.is_empty() {
-        return Err(CommandError::Usage(
-            "name at least one binary: --farwatch, --victoria-metrics, --prometheus",
-        ));
-    }
+    let chosen = chosen(&args.servers)?;
     let now_ms = clock::unix_ms();
     let settings = args.workload.settings(now_ms);
     let payloads = Arc::new(Payloads::encode(settings.clone(), args.workload.shape())?);
@@ -91,7 +78,7 @@ impl Bench<'_> {
         binary: PathBuf,
         extra_args: Vec<String>,
     ) -> Result<ServerReport, CommandError> {
-        let dir = work_dir("loadtest-compare-", self.args.work_dir.as_deref())?;
+        let dir = work_dir("loadtest-compare-", self.args.servers.work_dir.as_deref())?;
         let mut launch = Launch::new(product, binary, dir.path().into(), extra_args);
         let mut running = launch.start().await?;
         let first_ready_ms = running.ready_after.as_secs_f64() * 1000.0;

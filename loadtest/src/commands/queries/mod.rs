@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use self::answer::Answer;
 use self::report::{ServerAnswer, ShapeReport};
 use self::shapes::{Agreement, SHAPES, Shape, Span};
-use super::{CommandError, Outcome, api, work_dir, write};
+use super::{CommandError, Outcome, api, chosen, work_dir, write};
 use crate::api::{ApiError, Client, parse_json};
 use crate::cli::Queries;
 use crate::clock;
@@ -49,7 +49,8 @@ pub async fn run(args: &Queries) -> Result<Outcome, CommandError> {
     let span = span(&settings, shape.samples);
     let payloads = Arc::new(Payloads::encode(settings, shape)?);
     let mut subjects = Vec::new();
-    for (product, binary, extra_args) in chosen(args)? {
+    for (product, binary, mut extra_args) in chosen(&args.servers)? {
+        extra_args.extend(more_args(product).iter().map(|&arg| arg.to_owned()));
         note(&format!("loading {}", product.name()));
         subjects.push(load(args, product, binary, extra_args, &payloads).await?);
     }
@@ -66,34 +67,21 @@ pub async fn run(args: &Queries) -> Result<Outcome, CommandError> {
     Ok(Outcome { text: report::table(&reports), json: serde_json::to_value(&reports)?, good })
 }
 
-fn chosen(args: &Queries) -> Result<Vec<(Product, PathBuf, Vec<String>)>, CommandError> {
-    let strings = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<String>>();
-    let mut farwatch_args = strings(&["--enable-feature", "promql-experimental-functions"]);
-    farwatch_args.extend(args.farwatch_arg.iter().cloned());
-    // The defaults refuse what the larger data sets are asked.
-    let victoria_args = strings(&[
-        "-search.maxUniqueTimeseries=5000000",
-        "-search.maxSeries=5000000",
-        "-search.maxLabelsAPISeries=5000000",
-        "-search.maxQueryDuration=120s",
-    ]);
-    let prometheus_args =
-        strings(&["--enable-feature=promql-experimental-functions", "--query.max-samples=500000000"]);
-    let candidates = [
-        (Product::Farwatch, &args.farwatch, farwatch_args),
-        (Product::VictoriaMetrics, &args.victoria_metrics, victoria_args),
-        (Product::Prometheus, &args.prometheus, prometheus_args),
-    ];
-    let chosen: Vec<_> = candidates
-        .into_iter()
-        .filter_map(|(product, binary, extra)| Some((product, binary.clone()?, extra)))
-        .collect();
-    if chosen.is_empty() {
-        return Err(CommandError::Usage(
-            "name at least one binary: --farwatch, --victoria-metrics, --prometheus",
-        ));
+/// What each server needs to be told besides.
+fn more_args(product: Product) -> &'static [&'static str] {
+    match product {
+        Product::Farwatch => &["--enable-feature", "promql-experimental-functions"],
+        // The defaults refuse what the larger data sets are asked.
+        Product::VictoriaMetrics => &[
+            "-search.maxUniqueTimeseries=5000000",
+            "-search.maxSeries=5000000",
+            "-search.maxLabelsAPISeries=5000000",
+            "-search.maxQueryDuration=120s",
+        ],
+        Product::Prometheus => {
+            &["--enable-feature=promql-experimental-functions", "--query.max-samples=500000000"]
+        }
     }
-    Ok(chosen)
 }
 
 /// From the first to the last whole step of the data.
@@ -114,8 +102,9 @@ async fn load(
     extra_args: Vec<String>,
     payloads: &Arc<Payloads>,
 ) -> Result<Subject, CommandError> {
-    let dir = work_dir("loadtest-queries-", args.work_dir.as_deref())?;
-    let running = Launch::new(product, binary, dir.path().into(), extra_args).start().await?;
+    let dir = work_dir("loadtest-queries-", args.servers.work_dir.as_deref())?;
+    let mut launch = Launch::new(product, binary, dir.path().into(), extra_args);
+    let mut running = launch.start().await?;
     let endpoint = running.endpoint.clone();
     let report =
         write::measure(&endpoint, payloads, Pace::FullSpeed, Some(running.pid()), args.settle).await?;
@@ -124,7 +113,12 @@ async fn load(
         note(&format!("{} did not take everything: {error}", product.name()));
         return Err(CommandError::Usage("a server did not take all of the data"));
     }
-    let mut client = Client::new(endpoint);
+    if args.compacted && product == Product::Farwatch {
+        running.kill()?;
+        launch.compact_once().await?;
+        running = launch.start().await?;
+    }
+    let mut client = Client::new(running.endpoint.clone());
     if let Some(path) = product.flush_path() {
         client.ask(path, None).await.map_err(api("making what was written visible"))?;
     }
