@@ -88,6 +88,7 @@ pub struct Plan {
     pub(crate) text: Arc<str>,
     pub(crate) depth: usize,
     selections: Vec<Selection>,
+    points: u64,
 }
 
 impl Plan {
@@ -95,6 +96,13 @@ impl Plan {
     #[must_use]
     pub fn selections(&self) -> &[Selection] {
         &self.selections
+    }
+
+    /// Steps of all parts of the expression together, those of subqueries included: what evaluation goes through however few
+    /// series are selected.
+    #[must_use]
+    pub fn points(&self) -> u64 {
+        self.points
     }
 }
 
@@ -115,12 +123,13 @@ pub fn plan(expr: &Expr, window: Window, options: &EvalOptions<'_>) -> Result<Pl
     let planned = stack::with_room(depth, || {
         let mut planner = Planner::new(options, window, expr.text());
         let root = planner.root(expr.root(), grid)?;
-        Ok((root, planner.into_selections()))
+        let points = planner.points();
+        Ok((root, planner.into_selections(), points))
     });
     let no_thread =
         |_| Err(PlanError::Request("there is no thread for so deep an expression now".to_owned()));
-    let (root, selections) = planned.unwrap_or_else(no_thread)?;
-    Ok(Plan { root, window, text: expr.text().into(), depth, selections })
+    let (root, selections, points) = planned.unwrap_or_else(no_thread)?;
+    Ok(Plan { root, window, text: expr.text().into(), depth, selections, points })
 }
 
 mod duration;

@@ -32,6 +32,7 @@ mod source;
 pub mod tail;
 #[cfg(test)]
 mod testing;
+mod texts;
 
 pub use cache::{CacheError, CacheParts, CacheSettings, CacheStats, KindStats, PageCache, PageKind};
 pub use engine::{Answer, Cost, EngineParts, Query, QueryEngine, QuerySettings, RequestOptions};

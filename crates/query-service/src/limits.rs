@@ -33,6 +33,19 @@ pub const QUERY_TIME_DEFAULT: Duration = Duration::from_secs(120);
 pub const QUERIES_AT_ONCE: usize = 32;
 /// One tenant has at most this part (a quarter) of them, so that no tenant alone holds up the others.
 pub const TENANT_SHARE_OF_QUERIES: usize = 4;
+/// Series that are looked at in passing, on the thread that the request came in on: some microseconds' work. To hand work to
+/// another thread and wait for it takes as long as many queries themselves.
+pub const BRIEF_SERIES: usize = 256;
+/// The same where each of them costs a nanosecond or two.
+pub const BRIEF_SERIES_QUICKLY: usize = 32 << 10;
+/// Series of batches that are not folded yet: they are put in order once, for the first query.
+pub const BRIEF_PROVISIONAL_SERIES: usize = 16 << 10;
+/// Label values that are looked at in passing.
+pub const BRIEF_VALUES: usize = 4 << 10;
+/// Steps of all parts of an expression that are evaluated in passing.
+pub const BRIEF_POINTS: u64 = 1_000;
+/// The same, times the samples that are selected: some hundred microseconds' work for most functions.
+pub const BRIEF_POINTS_TIMES_SAMPLES: u64 = 250_000;
 /// Points a series of a range query, as in Prometheus.
 pub const MAX_POINTS: i64 = 11_000;
 /// Bytes of a request's form body: the longest query, every byte of it percent-encoded, and some parameters.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use promql::{Matcher, SelectedSeries, Selection, SeriesSource, SourceError};
+use promql::{Matcher, Plan, SelectedSeries, Selection, SeriesSource, SourceError};
 use storage_format::FormatError;
 use telemetry::{Labels, Metadata, MetricBatch, Series, TenantId};
 
 use crate::error::QueryError;
+use crate::limits::{BRIEF_POINTS, BRIEF_POINTS_TIMES_SAMPLES};
 use crate::segments::{Cold, Loaded, SegmentPart, Segments};
 use crate::tail::{Having, Selected, batch_overlaps, for_each_name_set, for_each_series};
 
@@ -142,6 +143,43 @@ impl TenantSource {
             segment.index().values_of(name, &segment.present(time_range_ms)).into_iter().for_each(&mut each);
         }
         self.cold_labels(time_range_ms).filter_map(|labels| labels.get(name)).for_each(&mut each);
+    }
+
+    /// Whether evaluating `plan` takes so little that handing it to another thread would take longer: everything is in
+    /// memory, and it is few series and steps.
+    pub(crate) fn is_brief(&self, plan: &Plan) -> bool {
+        let samples = || -> Option<u64> {
+            plan.selections()
+                .iter()
+                .map(|selection| self.loaded.view.samples_at_most(&selection.matchers))
+                .sum()
+        };
+        self.loaded.cold.is_empty()
+            && plan.points() <= BRIEF_POINTS
+            && samples()
+                .is_some_and(|samples| plan.points().saturating_mul(samples) <= BRIEF_POINTS_TIMES_SAMPLES)
+    }
+
+    /// The same of looking up which series there are that fulfil all matchers of one of `selectors`, or of all series where there
+    /// are no selectors: where these are no more than `series`, even if few have to be looked at.
+    pub(crate) fn is_brief_lookup(
+        &self,
+        selectors: &[Vec<Matcher>],
+        series: usize,
+        time_range_ms: (i64, i64),
+    ) -> bool {
+        let view = &self.loaded.view;
+        self.loaded.cold.is_empty()
+            && match selectors {
+                [] => view.is_brief(&[], usize::MAX, time_range_ms),
+                [selector] => view.is_brief(selector, series, time_range_ms),
+                _ => false,
+            }
+    }
+
+    /// How many values label `name` has in memory, roughly.
+    pub(crate) fn values_in_memory(&self, name: &str) -> usize {
+        self.loaded.view.values(name)
     }
 
     /// Calls `each` with every label name, value, and the number of series that have it, object by object.

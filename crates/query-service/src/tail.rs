@@ -24,6 +24,7 @@ mod decimal;
 mod generation;
 mod head;
 mod index;
+mod presence;
 mod provisional;
 mod select;
 mod selected;

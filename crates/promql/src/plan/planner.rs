@@ -40,6 +40,8 @@ pub(super) struct Planner<'a> {
     known_nodes: HashMap<(String, Grid), Arc<PlanNode>>,
     /// Where the selector begins that reads no buckets.
     without_buckets: Option<u32>,
+    /// Steps of all nodes so far.
+    points: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -52,7 +54,12 @@ impl<'a> Planner<'a> {
             known_selections: HashMap::new(),
             known_nodes: HashMap::new(),
             without_buckets: None,
+            points: 0,
         }
+    }
+
+    pub(super) fn points(&self) -> u64 {
+        self.points
     }
 
     pub(super) fn into_selections(self) -> Vec<Selection> {
@@ -98,6 +105,7 @@ impl<'a> Planner<'a> {
         } else {
             self.kind(node, grid)?
         };
+        self.points = self.points.saturating_add(grid.count as u64);
         let planned = Arc::new(PlanNode { kind, grid, position: node.span.start });
         if let Some(key) = key {
             self.known_nodes.insert(key, Arc::clone(&planned));

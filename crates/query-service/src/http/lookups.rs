@@ -1,6 +1,6 @@
 //! `series`, `labels`, `label/{name}/values`, `metadata`, `query_exemplars`: what there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -14,9 +14,10 @@ use super::response::{Sink, TRUNCATED};
 use crate::cardinality::Cardinality;
 use crate::engine::{Deadline, QueryEngine};
 use crate::error::QueryError;
-use crate::limits::{MAX_LABEL_RESULTS, MAX_SELECTORS};
+use crate::limits::{BRIEF_SERIES, BRIEF_SERIES_QUICKLY, BRIEF_VALUES, MAX_LABEL_RESULTS, MAX_SELECTORS};
 use crate::source::{Needs, Scope, TenantSource};
 use crate::tail::Having;
+use crate::texts::Texts;
 
 /// What the label APIs have in common.
 struct Lookup {
@@ -49,20 +50,24 @@ impl Lookup {
     }
 }
 
-/// Runs `work`, which returns sorted texts, and writes the first of them.
+/// Runs `work`, which finds texts, and writes the first of them; in passing where `is_brief` says so.
 async fn texts(
     engine: &QueryEngine,
     tenant: &Tenant,
     params: &Params,
     sink: Sink,
-    work: impl FnOnce(&TenantSource, &Lookup, &Deadline) -> Result<BTreeSet<String>, QueryError> + Send + 'static,
+    is_brief: impl FnOnce(&TenantSource, &Lookup) -> bool,
+    work: impl FnOnce(&TenantSource, &Lookup, &Deadline) -> Result<Texts, QueryError> + Send + 'static,
 ) -> Result<(), QueryError> {
-    let lookup = Lookup::parse(params)?;
+    let lookup = Arc::new(Lookup::parse(params)?);
     let options = common(params)?;
     let scope = lookup.scope(Needs::Labels, options.with_provisional);
+    let of = Arc::clone(&lookup);
+    let is_brief = move |source: &TenantSource| is_brief(source, &of);
     engine
-        .run(tenant, scope, options, move |source, deadline, _| {
-            let texts = work(&source, &lookup, deadline)?;
+        .run(tenant, scope, options, is_brief, move |source, deadline, _| {
+            let mut texts = work(&source, &lookup, deadline)?;
+            texts.settle();
             let mut warnings = source.warnings();
             if texts.len() > lookup.limit {
                 warnings.push(TRUNCATED.to_owned());
@@ -81,14 +86,17 @@ pub(super) async fn labels(
     params: &Params,
     sink: Sink,
 ) -> Result<(), QueryError> {
-    texts(engine, tenant, params, sink, |source, lookup, deadline| {
-        let mut names = BTreeSet::new();
+    let is_brief = |source: &TenantSource, lookup: &Lookup| {
+        source.is_brief_lookup(&lookup.selectors, BRIEF_SERIES_QUICKLY, lookup.time_range_ms)
+    };
+    texts(engine, tenant, params, sink, is_brief, |source, lookup, deadline| {
+        let mut names = Texts::default();
         if lookup.selectors.is_empty() {
-            source.for_each_label_name(lookup.time_range_ms, |name| insert(&mut names, name));
+            source.for_each_label_name(lookup.time_range_ms, |name| names.add(name));
         } else {
             for selector in &lookup.selectors {
                 let flow = source.for_each_name_set(selector, lookup.time_range_ms, |series| {
-                    series.labels().iter().for_each(|(name, _)| insert(&mut names, name));
+                    series.labels().iter().for_each(|(name, _)| names.add(name));
                     if deadline.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
                 if flow.is_break() {
@@ -113,14 +121,19 @@ pub(super) async fn label_values(
     if name.is_empty() {
         return Err(QueryError::BadRequest(format!("invalid label name: {name:?}")));
     }
-    texts(engine, tenant, params, sink, move |source, lookup, deadline| {
-        let mut values = BTreeSet::new();
+    let of = name.clone();
+    let is_brief = move |source: &TenantSource, lookup: &Lookup| {
+        source.is_brief_lookup(&lookup.selectors, BRIEF_SERIES, lookup.time_range_ms)
+            && (!lookup.selectors.is_empty() || source.values_in_memory(&of) <= BRIEF_VALUES)
+    };
+    texts(engine, tenant, params, sink, is_brief, move |source, lookup, deadline| {
+        let mut values = Texts::default();
         if lookup.selectors.is_empty() {
-            source.for_each_label_value(&name, lookup.time_range_ms, |value| insert(&mut values, value));
+            source.for_each_label_value(&name, lookup.time_range_ms, |value| values.add(value));
         } else {
             for_each_series(source, lookup, deadline, |series| {
                 if let Some(value) = series.labels().get(&name) {
-                    insert(&mut values, value);
+                    values.add(value);
                 }
                 ControlFlow::Continue(())
             })?;
@@ -128,12 +141,6 @@ pub(super) async fn label_values(
         Ok(values)
     })
     .await
-}
-
-fn insert(texts: &mut BTreeSet<String>, text: &str) {
-    if !texts.contains(text) {
-        texts.insert(text.to_owned());
-    }
 }
 
 /// Series between two looks at the clock.
@@ -205,14 +212,17 @@ pub(super) async fn series(
     params: &Params,
     sink: Sink,
 ) -> Result<(), QueryError> {
-    let lookup = Lookup::parse(params)?;
+    let lookup = Arc::new(Lookup::parse(params)?);
     if lookup.selectors.is_empty() {
         return Err(QueryError::BadRequest("no match[] parameter provided".to_owned()));
     }
     let options = common(params)?;
     let scope = lookup.scope(Needs::Labels, options.with_provisional);
+    let of = Arc::clone(&lookup);
+    let is_brief =
+        move |source: &TenantSource| source.is_brief_lookup(&of.selectors, BRIEF_SERIES, of.time_range_ms);
     engine
-        .run(tenant, scope, options, move |source, deadline, _| {
+        .run(tenant, scope, options, is_brief, move |source, deadline, _| {
             let mut distinct = Distinct::new(lookup.limit);
             for_each_series(&source, &lookup, deadline, |series| distinct.add(series))?;
             distinct.settle();
@@ -228,6 +238,11 @@ pub(super) async fn series(
         .await
 }
 
+/// For requests that are seldom made and may be much work.
+fn never_brief(_: &TenantSource) -> bool {
+    false
+}
+
 /// `GET /api/v1/metadata`: `metric`, `limit`, `limit_per_metric`.
 pub(super) async fn metadata(
     engine: &Arc<QueryEngine>,
@@ -240,7 +255,7 @@ pub(super) async fn metadata(
     let only = params.get("metric").map(str::to_owned);
     let (of, id) = (Arc::clone(engine), tenant.id.clone());
     engine
-        .run(tenant, overview(true), common(params)?, move |source, deadline, _| {
+        .run(tenant, overview(true), common(params)?, never_brief, move |source, deadline, _| {
             let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
             let at_rest = source.metadata().into_iter().filter(|(name, _)| is_wanted(name));
             let mut wanted: BTreeMap<String, Metadata> =
@@ -299,7 +314,7 @@ pub(super) async fn query_exemplars(
     let selectors = lookup.selectors.as_slice().into();
     let scope = lookup.scope(Needs::Exemplars(selectors), options.with_provisional);
     engine
-        .run(tenant, scope, options, move |source, deadline, _| {
+        .run(tenant, scope, options, never_brief, move |source, deadline, _| {
             let mut found = BTreeMap::new();
             for selector in &lookup.selectors {
                 let selected = source.select(selector, Having::Exemplars, lookup.time_range_ms);
@@ -345,7 +360,7 @@ pub(super) async fn cardinality(
     let options = common(params)?;
     let scope = overview(options.with_provisional);
     engine
-        .run(tenant, scope, options, move |source, _, _| {
+        .run(tenant, scope, options, never_brief, move |source, _, _| {
             let top = Cardinality::of(&source, limit);
             sink.short(|json| {
                 json.raw("{\"headStats\":{\"numSeries\":");

@@ -57,7 +57,7 @@ impl Sink {
     }
 
     /// Writes a success. `data` writes the data; it calls [`Writer::part_done`] now and then where that is long. Waits for
-    /// the client, so it must be called on a thread for blocking work.
+    /// the client unless [`Deadline::may_wait`] says no, so that it must be called on a thread for blocking work then.
     pub(super) fn success(
         self,
         deadline: &Deadline,
@@ -93,7 +93,8 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Says that what was written so far may leave. Fails when nobody waits for the rest any more, or when time is up.
     pub(super) fn part_done(&mut self) -> Result<(), QueryError> {
-        if self.json.len() < RESPONSE_PART_BYTES {
+        // What is made in passing is short, and leaves as a whole.
+        if self.json.len() < RESPONSE_PART_BYTES || !self.deadline.may_wait() {
             return Ok(());
         }
         self.send(Json::with_capacity(RESPONSE_PART_BYTES + 4096), Part::More)

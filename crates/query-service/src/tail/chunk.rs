@@ -31,7 +31,7 @@ const FULL_WORDS: usize = 32;
 const SAMPLE_WORDS_MAX: usize = 3;
 /// Most samples of a chunk: half an hour of a usual series, of which an instant query decodes half on average to get at five
 /// minutes. As in Prometheus.
-const FULL_SAMPLES: u16 = 120;
+pub(super) const FULL_SAMPLES: u16 = 120;
 /// A chunk of at most so many samples is written anew when a value does not fit its scale; a longer one is full then.
 const REWRITTEN_SAMPLES: u16 = 16;
 

@@ -1,6 +1,7 @@
 //! A generation: one tenant's data of a stretch of segments, in memory, dropped as a whole.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -11,10 +12,12 @@ use telemetry::MetricBatch;
 
 use super::TailSettings;
 use super::cells::Cells;
-use super::head::Arrival;
-use super::index::{Index, LabelValue};
-use super::provisional::{Provisional, batch_overlaps};
-use super::select::select;
+use super::head::{Arrival, Head};
+use super::index::{Index, LabelIndex, LabelValue};
+use super::presence::Presence;
+use super::provisional::{Provisional, batch_overlaps, samples_of};
+use super::select::{names_its_values, select, select_within, series_at_most};
+use crate::limits::{BRIEF_PROVISIONAL_SERIES, BRIEF_SERIES};
 
 /// Where in the bucket a tenant's part of a segment is, and which time it covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(super) struct Generation {
     bytes: AtomicUsize,
     /// Memory of series and index, in `bytes` (bytes).
     index_bytes: AtomicUsize,
+    /// Series that have a folded sample.
+    sampled: AtomicU32,
     /// Series that came from elsewhere, and those that had a rank after [`Self::rank_series`].
     foreign: AtomicU32,
     ranked: AtomicU32,
@@ -92,6 +97,7 @@ impl Generation {
             folded: Mutex::default(),
             bytes: AtomicUsize::new(0),
             index_bytes: AtomicUsize::new(0),
+            sampled: AtomicU32::new(0),
             foreign: AtomicU32::new(0),
             ranked: AtomicU32::new(0),
         }
@@ -200,11 +206,13 @@ impl Generation {
         let cells = self.index.read().cells().clone();
         let batch = &provisional.batch;
         let mut bytes = 0;
+        let mut first_sampled = 0;
         let mut histograms = batch.histograms.iter().peekable();
         let mut exemplars = batch.exemplars.iter().peekable();
         let mut appender = cells.appender();
         for (place, &id) in provisional.ids.iter().enumerate() {
             let Some(head) = appender.head(id) else { continue };
+            let was_empty = head.is_empty();
             let (timestamps_ms, values) = batch.floats_of(place);
             for (&timestamp_ms, &value) in timestamps_ms.iter().zip(values) {
                 bytes += head.push_float(timestamp_ms, value, arrival);
@@ -215,6 +223,7 @@ impl Generation {
             while let Some((_, exemplar)) = exemplars.next_if(|next| next.0 as usize == place) {
                 bytes += head.push_exemplar(exemplar);
             }
+            first_sampled += u32::from(was_empty && !head.is_empty());
         }
         drop(appender);
         if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
@@ -222,6 +231,8 @@ impl Generation {
             self.folded.lock().add(PartitionPlace { segment, min_time_ms, max_time_ms });
             bytes += size_of::<PartitionPlace>();
         }
+        // After the time range, which is then never less than that of the samples of these series.
+        self.sampled.fetch_add(first_sampled, Ordering::Release);
         self.remove(provisional);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
@@ -265,48 +276,134 @@ impl GenerationView {
         select(&self.generation.index, matchers)
     }
 
-    /// For each of `ids` a number that tells its set of label names from others.
-    pub(super) fn name_sets(&self, ids: &[u32]) -> Vec<u32> {
-        self.generation.index.read().name_sets(ids)
+    /// Calls `each` with one stretch after the other of the series that all matchers hold for, each with its ids, ascending,
+    /// until it breaks off: first a short one, so that who needs only a few does not pay for all.
+    pub(super) fn select_in_stretches(
+        &self,
+        matchers: &[Matcher],
+        mut each: impl FnMut(&[u32]) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let cells = self.generation.index.read().cells().clone();
+        let (mut start, mut length) = (0, FIRST_STRETCH);
+        while start < cells.len() {
+            let end = start.saturating_add(length).min(cells.len());
+            each(&select_within(&self.generation.index, &cells, matchers, start..end))?;
+            (start, length) = (end, length.saturating_mul(STRETCH_GROWTH));
+        }
+        ControlFlow::Continue(())
     }
 
-    /// Which series have samples in the time range (ms, both inclusive); `None` where none can have any.
-    fn presence(&self, time_range_ms: (i64, i64)) -> Option<Presence> {
-        let (start_ms, end_ms) = time_range_ms;
-        let mut provisional = HashSet::new();
-        for batch in &self.provisional {
-            let within = |index: usize| batch_overlaps(&batch.batch, index, start_ms, end_ms);
-            let ids = batch.ids.iter().enumerate();
-            provisional.extend(ids.filter(|(index, _)| within(*index)).map(|(_, &id)| id));
+    /// How many samples the series that all matchers hold for have at most, whatever the time; `None` where that takes long
+    /// to tell.
+    pub(super) fn samples_at_most(&self, matchers: &[Matcher]) -> Option<u64> {
+        if self.has_much_waiting() || series_at_most(&self.generation.index, matchers) > BRIEF_SERIES {
+            return None;
         }
+        let (ids, cells) = self.select(matchers);
+        let mut samples: u64 = ids.iter().filter_map(|id| cells.read(*id, Head::samples_at_most)).sum();
+        for batch in &self.provisional {
+            batch.for_each_of(&ids, |_, index| samples += samples_of(&batch.batch, index));
+        }
+        Some(samples)
+    }
+
+    /// Whether it takes microseconds to tell which of the series that all matchers hold for, of at most so many, have samples
+    /// in the time range.
+    pub(super) fn is_brief(&self, matchers: &[Matcher], series: usize, time_range_ms: (i64, i64)) -> bool {
+        let at_most = series_at_most(&self.generation.index, matchers);
+        if at_most > BRIEF_SERIES && !matchers.iter().all(names_its_values) {
+            return false;
+        }
+        let is_quick = || self.has_all_within(time_range_ms).is_some();
+        (at_most <= series && is_quick()) || (at_most <= BRIEF_SERIES && !self.has_much_waiting())
+    }
+
+    fn has_much_waiting(&self) -> bool {
+        let waiting: usize = self.provisional.iter().map(|batch| batch.ids.len()).sum();
+        waiting > BRIEF_PROVISIONAL_SERIES
+    }
+
+    /// How many values label `name` has.
+    pub(super) fn values(&self, name: &str) -> usize {
+        self.generation.index.read().label(name).map_or(0, |label| label.values.len())
+    }
+
+    /// For each of `ids` a number that tells its set of label names from others; numbers are small.
+    pub(super) fn name_sets(&self, ids: &[u32]) -> Vec<u32> {
+        let mut numbers = Vec::with_capacity(ids.len());
+        for hold in ids.chunks(IDS_A_HOLD) {
+            numbers.extend(self.generation.index.read().name_sets(hold));
+        }
+        numbers
+    }
+
+    /// The series there are, if all of them have samples in the time range (ms, both inclusive).
+    fn has_all_within(&self, (start_ms, end_ms): (i64, i64)) -> Option<Cells> {
+        // In this order: when so many had samples before there were so many, then these are all.
+        let sampled = self.generation.sampled.load(Ordering::Acquire);
+        let cells = self.generation.index.read().cells().clone();
+        let time_range_ms = self.generation.folded.lock().time_range_ms;
+        let is_within = time_range_ms.is_some_and(|(min_ms, max_ms)| start_ms <= min_ms && max_ms <= end_ms);
+        (is_within && sampled == cells.len()).then_some(cells)
+    }
+
+    /// Which series have samples in the time range (ms, both inclusive), as far as they are in `ids` if that is given; `None`
+    /// where none can have any.
+    pub(super) fn presence(&self, ids: Option<&[u32]>, time_range_ms: (i64, i64)) -> Option<Presence> {
+        if let Some(cells) = self.has_all_within(time_range_ms) {
+            return Some(Presence::everywhere(cells, time_range_ms));
+        }
+        let (start_ms, end_ms) = time_range_ms;
         let folded = self.generation.folded.lock().overlaps(start_ms, end_ms);
         let cells = self.generation.index.read().cells().clone();
-        (folded || !provisional.is_empty()).then_some(Presence { cells, provisional, time_range_ms })
+        let mut presence = Presence::here_and_there(cells, time_range_ms);
+        let mut is_any_provisional = false;
+        for batch in &self.provisional {
+            let mut add = |id, index| {
+                if batch_overlaps(&batch.batch, index, start_ms, end_ms) {
+                    presence.add_provisional(id);
+                    is_any_provisional = true;
+                }
+            };
+            match ids {
+                Some(ids) => batch.for_each_of(ids, add),
+                None => batch.ids.iter().enumerate().for_each(|(index, &id)| add(id, index)),
+            }
+        }
+        (folded || is_any_provisional).then_some(presence)
     }
 
     /// Whether there may be samples in the time range (ms, both inclusive).
     pub(super) fn may_have_samples(&self, time_range_ms: (i64, i64)) -> bool {
-        self.presence(time_range_ms).is_some()
+        let (start_ms, end_ms) = time_range_ms;
+        let is_within = |batch: &Provisional| {
+            batch.batch.time_range_ms().is_some_and(|(min_ms, max_ms)| min_ms <= end_ms && max_ms >= start_ms)
+        };
+        self.generation.folded.lock().overlaps(start_ms, end_ms)
+            || self.provisional.iter().any(|batch| is_within(batch))
     }
 
     /// Calls `each` with every label name of a series with samples in the time range, in no order.
     pub(super) fn for_each_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
-        let Some(presence) = self.presence(time_range_ms) else { return };
-        let index = self.generation.index.read();
-        for (name, label) in index.labels() {
-            if label.values.iter().any(|value| presence.has_one_of(value.ids.as_slice())) {
-                each(name);
+        let Some(presence) = self.presence(None, time_range_ms) else { return };
+        let names: Vec<Box<str>> =
+            self.generation.index.read().labels().map(|(name, _)| name.into()).collect();
+        for name in names {
+            let flow =
+                for_each_present(&self.generation.index, &name, &presence, None, |_| ControlFlow::Break(()));
+            if flow.is_break() {
+                each(&name);
             }
         }
     }
 
-    /// Calls `each` with every value of label `name` that a series with samples in the time range has, in no order.
+    /// Calls `each` with every value of label `name` that a series with samples in the time range has, in ascending order.
     pub(super) fn for_each_value(&self, name: &str, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
-        let Some(presence) = self.presence(time_range_ms) else { return };
-        for_each_value_of(&self.generation.index, name, |value| {
-            if presence.has_one_of(value.ids.as_slice()) {
-                each(&value.text);
-            }
+        let Some(presence) = self.presence(None, time_range_ms) else { return };
+        let order = order_of_values(&self.generation.index, name);
+        _ = for_each_present(&self.generation.index, name, &presence, Some(&order), |value| {
+            each(value);
+            ControlFlow::Continue(())
         });
     }
 
@@ -343,21 +440,75 @@ fn for_each_value_of(index: &RwLock<Index>, name: &str, mut each: impl FnMut(&La
     }
 }
 
-/// Which series of a generation have samples in a time range.
-struct Presence {
-    cells: Cells,
-    /// Those that have some in provisional batches.
-    provisional: HashSet<u32>,
-    time_range_ms: (i64, i64),
+/// Calls `each` with every value of label `name` that a present series has, in `order` or else in order of appearance, until
+/// it breaks off. Lets others have the lock in between, however many series a value has.
+fn for_each_present(
+    index: &RwLock<Index>,
+    name: &str,
+    presence: &Presence,
+    order: Option<&[u32]>,
+    mut each: impl FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    // Which value is looked at, and which of its series comes next.
+    let (mut at, mut from) = (0, 0);
+    loop {
+        let index = index.read();
+        let Some(label) = index.label(name) else { return ControlFlow::Continue(()) };
+        let mut left = IDS_A_HOLD;
+        while left > 0 {
+            let place = order.map_or(Some(at), |order| order.get(at).map(|place| *place as usize));
+            let Some(value) = place.and_then(|place| label.values.get(place)) else {
+                return ControlFlow::Continue(());
+            };
+            let ids = &value.ids.as_slice()[from..];
+            let hold = &ids[..ids.len().min(left)];
+            let is_present = presence.has_one_of(hold);
+            if is_present {
+                each(&value.text)?;
+            }
+            if is_present || hold.len() == ids.len() {
+                (at, from) = (at + 1, 0);
+            } else {
+                from += hold.len();
+            }
+            left -= if is_present { 1 } else { hold.len() };
+        }
+    }
 }
 
-impl Presence {
-    fn has_one_of(&self, ids: &[u32]) -> bool {
-        let (start_ms, end_ms) = self.time_range_ms;
-        let folded = |id| self.cells.read(id, |head| head.overlaps(start_ms, end_ms)) == Some(true);
-        ids.iter().any(|&id| folded(id) || self.provisional.contains(&id))
-    }
+/// Places of the values of label `name` in ascending order of their texts: of all that there are, or more.
+fn order_of_values(index: &RwLock<Index>, name: &str) -> Arc<[u32]> {
+    let known = {
+        let index = index.read();
+        let Some(label) = index.label(name) else { return Arc::default() };
+        let known = label.known_order();
+        if known.len() == label.values.len() {
+            return known;
+        }
+        known
+    };
+    // Copied, so that nobody waits for the sorting.
+    let (mut texts, mut ends) = (String::new(), vec![0]);
+    for_each_value_of(index, name, |value| {
+        texts.push_str(&value.text);
+        ends.push(texts.len());
+    });
+    let text = |place: &u32| &texts[ends[*place as usize]..ends[*place as usize + 1]];
+    let mut order: Vec<u32> = (0..ends.len() as u32 - 1).collect();
+    order[known.len()..].sort_unstable_by_key(text);
+    order[..known.len()].copy_from_slice(&known);
+    // Two runs, which it merges.
+    order.sort_by_key(text);
+    let order: Arc<[u32]> = order.into();
+    index.read().label(name).into_iter().for_each(|label: &LabelIndex| label.keep_order(Arc::clone(&order)));
+    order
 }
 
 /// Label values that are looked at under one hold of the lock.
 const VALUES_A_HOLD: usize = 4096;
+/// Series that are looked at under one hold of the lock: some hundred microseconds.
+const IDS_A_HOLD: usize = 4096;
+/// Ids of the first stretch of a selection that may be broken off: some times as many as people have listed.
+const FIRST_STRETCH: u32 = 4096;
+/// How many times as long as the one before each stretch is: expressions are tried on all values of a label for each.
+const STRETCH_GROWTH: u32 = 16;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use promql::SeriesSamples;
 use telemetry::{Exemplar, Histogram};
 
-use super::chunk::{Chunk, OpenChunk, Pushed};
+use super::chunk::{Chunk, FULL_SAMPLES, OpenChunk, Pushed};
 use crate::limits::MAX_EXEMPLARS_A_SERIES;
 use crate::samples::merge_newer;
 
@@ -48,6 +48,9 @@ struct Rest {
 
 /// Memory of an entry of the side's map, node overhead included (bytes).
 const SIDE_ENTRY_BYTES: usize = 40;
+
+/// Floats that are worked on in about the time of one native histogram.
+pub(super) const HISTOGRAM_COST: u64 = 16;
 
 impl Head {
     /// Adds a float. Returns the bytes of memory newly held.
@@ -132,6 +135,18 @@ impl Head {
         let mut found = SeriesSamples::default();
         self.read(timestamp_ms, timestamp_ms, &mut found);
         !found.is_empty()
+    }
+
+    /// Whether there is no sample at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty() && !self.has_beside
+    }
+
+    /// How many samples there are at most; native histograms count as many.
+    pub(super) fn samples_at_most(&self) -> u64 {
+        let in_chunks = (self.sealed().len() as u64 + 1) * u64::from(FULL_SAMPLES);
+        let beside = self.rest.as_deref().map_or(0, |rest| rest.beside.len() as u64);
+        in_chunks + beside * HISTOGRAM_COST
     }
 
     fn sealed(&self) -> &[Chunk] {

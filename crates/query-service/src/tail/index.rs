@@ -8,6 +8,8 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use promql::Matcher;
 use telemetry::{Labels, Series};
 
 use super::cells::Cells;
@@ -46,12 +48,27 @@ pub(super) struct LabelValue {
 pub(super) struct LabelIndex {
     by_text: HashTable<u32>,
     pub(super) values: Vec<LabelValue>,
+    /// Places in `values` in ascending order of their texts: of the first so many of them, as of when it was last asked for.
+    order: Mutex<Arc<[u32]>>,
 }
 
 impl LabelIndex {
     fn find(&self, hasher: &DefaultHashBuilder, text: &str) -> Option<usize> {
         let same = |&place: &u32| &*self.values[place as usize].text == text;
         self.by_text.find(hasher.hash_one(text), same).map(|&place| place as usize)
+    }
+
+    /// The order of the values as far as it is known: of the first so many of them.
+    pub(super) fn known_order(&self) -> Arc<[u32]> {
+        Arc::clone(&self.order.lock())
+    }
+
+    /// Notes the order of at least as many values as are there.
+    pub(super) fn keep_order(&self, order: Arc<[u32]>) {
+        let mut known = self.order.lock();
+        if known.len() < order.len() {
+            *known = order;
+        }
     }
 
     /// Returns the bytes of memory newly held, roughly.
@@ -65,7 +82,7 @@ impl LabelIndex {
         let values = &self.values;
         let hash_of = |&place: &u32| hasher.hash_one(&*values[place as usize].text);
         self.by_text.insert_unique(hasher.hash_one(text), place, hash_of);
-        text.len() + size_of::<LabelValue>() + 2 * size_of::<u32>()
+        text.len() + size_of::<LabelValue>() + 3 * size_of::<u32>()
     }
 }
 
@@ -139,7 +156,13 @@ impl Index {
         place.map_or(&[], |(label, place)| label.values[place].ids.as_slice())
     }
 
-    /// For each series of `ids` the number of its set of label names; equal names have equal numbers.
+    /// How many series have one of the texts that `matcher` names.
+    pub(super) fn named_series(&self, matcher: &Matcher) -> usize {
+        let texts = matcher.as_literals().unwrap_or_default();
+        texts.iter().map(|text| self.postings(matcher.name(), text).len()).sum()
+    }
+
+    /// For each series of `ids` the number of its set of label names; equal names have equal numbers, which are small.
     pub(super) fn name_sets(&self, ids: &[u32]) -> Vec<u32> {
         ids.iter().map(|id| self.name_sets.of_series.get(*id as usize).copied().unwrap_or(u32::MAX)).collect()
     }

@@ -7,6 +7,8 @@ use promql::SeriesSamples;
 use segment_store::SegmentKey;
 use telemetry::MetricBatch;
 
+use super::head::HISTOGRAM_COST;
+
 /// One tenant's part of a segment, from its offer until it is folded into the series or withdrawn.
 #[derive(Debug)]
 pub(super) struct Provisional {
@@ -68,6 +70,12 @@ pub(crate) fn batch_overlaps(batch: &MetricBatch, index: usize, start_ms: i64, e
     let within = |at: i64| at >= start_ms && at <= end_ms;
     timestamps_ms.iter().any(|&at| within(at))
         || histograms_of(batch, index).iter().any(|(_, at, _)| within(*at))
+}
+
+/// How many samples series `index` of `batch` has; native histograms count as many.
+pub(super) fn samples_of(batch: &MetricBatch, index: usize) -> u64 {
+    let (timestamps_ms, _) = batch.floats_of(index);
+    timestamps_ms.len() as u64 + histograms_of(batch, index).len() as u64 * HISTOGRAM_COST
 }
 
 /// Puts the samples of series `index` of `batch` from `start_ms` to `end_ms` in `out`, which comes empty.

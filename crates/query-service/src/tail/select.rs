@@ -1,5 +1,7 @@
 //! From matchers to ids of series.
 
+use std::ops::Range;
+
 use parking_lot::RwLock;
 use promql::Matcher;
 
@@ -10,71 +12,105 @@ use super::index::Index;
 const VALUES_A_HOLD: usize = 1024;
 
 /// The series that all matchers hold for: their ids, ascending, and the cells to find them in.
-///
-/// Matchers that name their values are answered first. What they leave is mostly few, and the rest is then cheaper
-/// asked of each series' labels than of each value of the label.
 pub(super) fn select(index: &RwLock<Index>, matchers: &[Matcher]) -> (Vec<u32>, Cells) {
     let cells = index.read().cells().clone();
+    let ids = select_within(index, &cells, matchers, 0..cells.len());
+    (ids, cells)
+}
+
+/// How many series [`select`] finds at most, as far as that can be told at once.
+pub(super) fn series_at_most(index: &RwLock<Index>, matchers: &[Matcher]) -> usize {
+    let index = index.read();
+    let named = matchers.iter().filter(|matcher| names_its_values(matcher));
+    let fewest = named.map(|matcher| index.named_series(matcher)).min();
+    fewest.unwrap_or(usize::MAX).min(index.cells().len() as usize)
+}
+
+/// The series with ids in `within` that all matchers hold for: their ids, ascending.
+///
+/// Matchers that name their values are answered first, those of few series before the others. What they leave is mostly few,
+/// and the rest is then cheaper asked of each series' labels than of each value of the label.
+pub(super) fn select_within(
+    index: &RwLock<Index>,
+    cells: &Cells,
+    matchers: &[Matcher],
+    within: Range<u32>,
+) -> Vec<u32> {
     let (named, mut rest): (Vec<&Matcher>, Vec<&Matcher>) =
         matchers.iter().partition(|matcher| names_its_values(matcher));
+    let mut named: Vec<(usize, &Matcher)> = {
+        let index = index.read();
+        named.into_iter().map(|matcher| (index.named_series(matcher), matcher)).collect()
+    };
+    named.sort_by_key(|(series, _)| *series);
     let mut selected: Option<Vec<u32>> = None;
-    for matcher in named {
-        let ids = ids_of_named(index, matcher, cells.len());
-        selected = Some(match selected {
-            None => ids,
-            Some(before) => intersect(&before, &ids),
-        });
-        if selected.as_ref().is_some_and(Vec::is_empty) {
-            return (Vec::new(), cells);
+    for (series, matcher) in named {
+        let next = match selected {
+            None => ids_of_named(index, matcher, &within),
+            // A look at the labels of few costs less than a copy of a long list.
+            Some(before) if before.len() < series / 16 => filter(cells, before, matcher),
+            Some(before) => intersect(&before, &ids_of_named(index, matcher, &within)),
+        };
+        if next.is_empty() {
+            return next;
         }
+        selected = Some(next);
     }
     // Those that need the label narrow the selection; the others can only take from it.
     rest.sort_by_key(|matcher| matcher.matches_empty());
     for matcher in rest {
         let values = index.read().label(matcher.name()).map_or(0, |label| label.values.len());
         let next = match selected {
-            Some(before) if before.len() <= values => filter(&cells, before, matcher),
+            Some(before) if before.len() <= values => filter(cells, before, matcher),
             before if matcher.matches_empty() => {
-                let without =
-                    ids_of_values(index, matcher.name(), cells.len(), |text| !matcher.matches(text));
-                let before = before.unwrap_or_else(|| (0..cells.len()).collect());
+                let without = ids_of_values(index, matcher.name(), &within, |text| !matcher.matches(text));
+                let before = before.unwrap_or_else(|| within.clone().collect());
                 subtract(before, &without)
             }
             before => {
-                let with = ids_of_values(index, matcher.name(), cells.len(), |text| matcher.matches(text));
-                before.map_or_else(|| with.clone(), |before| intersect(&before, &with))
+                let with = ids_of_values(index, matcher.name(), &within, |text| matcher.matches(text));
+                match before {
+                    Some(before) => intersect(&before, &with),
+                    None => with,
+                }
             }
         };
         if next.is_empty() {
-            return (next, cells);
+            return next;
         }
         selected = Some(next);
     }
-    (selected.unwrap_or_else(|| (0..cells.len()).collect()), cells)
+    selected.unwrap_or_else(|| within.collect())
 }
 
-fn names_its_values(matcher: &Matcher) -> bool {
+/// Whether the index has the matcher's series listed under values that it names.
+pub(super) fn names_its_values(matcher: &Matcher) -> bool {
     !matcher.op().is_negative() && !matcher.matches_empty() && matcher.as_literals().is_some()
 }
 
-fn ids_of_named(index: &RwLock<Index>, matcher: &Matcher, below: u32) -> Vec<u32> {
+fn ids_of_named(index: &RwLock<Index>, matcher: &Matcher, within: &Range<u32>) -> Vec<u32> {
     let texts = matcher.as_literals().unwrap_or_default();
     let index = index.read();
-    let mut union = Union::new(below);
-    texts.iter().for_each(|text| union.add(up_to(index.postings(matcher.name(), text), below)));
+    let mut union = Union::new(within);
+    texts.iter().for_each(|text| union.add(part_of(index.postings(matcher.name(), text), within)));
     union.into_ids()
 }
 
 /// The ids of the series whose value of label `name` is one to keep.
-fn ids_of_values(index: &RwLock<Index>, name: &str, below: u32, keep: impl Fn(&str) -> bool) -> Vec<u32> {
-    let mut union = Union::new(below);
+fn ids_of_values(
+    index: &RwLock<Index>,
+    name: &str,
+    within: &Range<u32>,
+    keep: impl Fn(&str) -> bool,
+) -> Vec<u32> {
+    let mut union = Union::new(within);
     let mut from = 0;
     loop {
         let index = index.read();
         let values = index.label(name).map_or(&[][..], |label| &label.values[from..]);
         let hold = &values[..values.len().min(VALUES_A_HOLD)];
         for value in hold.iter().filter(|value| keep(&value.text)) {
-            union.add(up_to(value.ids.as_slice(), below));
+            union.add(part_of(value.ids.as_slice(), within));
         }
         if hold.len() == values.len() {
             break;
@@ -84,9 +120,13 @@ fn ids_of_values(index: &RwLock<Index>, name: &str, below: u32, keep: impl Fn(&s
     union.into_ids()
 }
 
-fn up_to(ids: &[u32], below: u32) -> &[u32] {
-    match ids.last() {
-        Some(&last) if last >= below => &ids[..ids.partition_point(|&id| id < below)],
+fn part_of<'a>(ids: &'a [u32], within: &Range<u32>) -> &'a [u32] {
+    let ids = match ids.last() {
+        Some(&last) if last >= within.end => &ids[..ids.partition_point(|&id| id < within.end)],
+        _ => ids,
+    };
+    match ids.first() {
+        Some(&first) if first < within.start => &ids[ids.partition_point(|&id| id < within.start)..],
         _ => ids,
     }
 }
@@ -98,13 +138,13 @@ struct Union {
     lists: usize,
     /// One bit for each possible id, in place of `ids` once these are many: no sorting then.
     bits: Vec<u64>,
-    below: u32,
+    within: Range<u32>,
 }
 
 impl Union {
-    /// Of ids below `below`.
-    fn new(below: u32) -> Self {
-        Self { ids: Vec::new(), lists: 0, bits: Vec::new(), below }
+    /// Of ids in `within`.
+    fn new(within: &Range<u32>) -> Self {
+        Self { ids: Vec::new(), lists: 0, bits: Vec::new(), within: within.clone() }
     }
 
     fn add(&mut self, list: &[u32]) {
@@ -115,12 +155,20 @@ impl Union {
             self.ids.extend_from_slice(list);
             self.lists += 1;
             // From here on going through all bits costs less than sorting.
-            if self.lists > 1 && self.ids.len() > self.below as usize / 64 {
-                self.bits.resize(self.below as usize / 64 + 1, 0);
-                set(&mut self.bits, &std::mem::take(&mut self.ids));
+            if self.lists > 1 && self.ids.len() > self.within.len() / 64 {
+                self.bits.resize(self.within.len() / 64 + 1, 0);
+                let ids = std::mem::take(&mut self.ids);
+                self.set(&ids);
             }
         } else {
-            set(&mut self.bits, list);
+            self.set(list);
+        }
+    }
+
+    fn set(&mut self, ids: &[u32]) {
+        for id in ids {
+            let place = id - self.within.start;
+            self.bits[place as usize / 64] |= 1 << (place % 64);
         }
     }
 
@@ -135,17 +183,11 @@ impl Union {
         self.ids.reserve_exact(count as usize);
         for (place, mut word) in (0_u32..).zip(self.bits) {
             while word != 0 {
-                self.ids.push(place * 64 + word.trailing_zeros());
+                self.ids.push(self.within.start + place * 64 + word.trailing_zeros());
                 word &= word - 1;
             }
         }
         self.ids
-    }
-}
-
-fn set(bits: &mut [u64], ids: &[u32]) {
-    for id in ids {
-        bits[*id as usize / 64] |= 1 << (id % 64);
     }
 }
 
@@ -238,7 +280,12 @@ mod tests {
             let holds = |labels: &Labels| matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")));
             let expected: Vec<u32> =
                 (0..cells.len()).filter(|&id| holds(cells.series(id).unwrap().labels())).collect();
-            prop_assert_eq!(ids, expected);
+            prop_assert_eq!(&ids, &expected);
+            prop_assert!(ids.len() <= series_at_most(&index, &matchers));
+            // In stretches it is the same.
+            let cuts = [0, cells.len() / 3, cells.len() / 2, cells.len()];
+            let stretches = cuts.windows(2).map(|cut| select_within(&index, &cells, &matchers, cut[0]..cut[1]));
+            prop_assert_eq!(stretches.collect::<Vec<_>>().concat(), expected);
         }
     }
 }

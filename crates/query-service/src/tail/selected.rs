@@ -1,6 +1,5 @@
 //! The series that a selection finds in all the places where a tenant's data is, each once.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -9,7 +8,6 @@ use storage_format::tenant::BlockKind;
 use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels};
 
 use super::cells::Cells;
-use super::generation::GenerationView;
 use super::head::Head;
 use super::provisional::{batch_overlaps, exemplars_of, read_batch};
 use super::tenant::TenantView;
@@ -196,7 +194,7 @@ impl SelectedSeries for Selected {
 }
 
 /// Calls `each` with every series that all `matchers` hold for and that has samples in the time range (ms, both inclusive),
-/// several times, in no order, until it breaks off.
+/// several times, in no order, until it breaks off. With few of them wanted, not all are looked for.
 pub(crate) fn for_each_series(
     view: &TenantView,
     cold: &[Cold],
@@ -226,15 +224,13 @@ pub(crate) fn for_each_series(
         }
     }
     for generation in &view.generations {
-        let (ids, cells) = generation.select(matchers);
-        let provisional = provisional_ids(generation, &ids, (start_ms, end_ms));
-        let folded =
-            ids.iter().filter(|id| cells.read(**id, |head| head.overlaps(start_ms, end_ms)) == Some(true));
-        for id in folded.chain(&provisional) {
-            if let Some(series) = cells.series(*id) {
-                each(series)?;
-            }
-        }
+        generation.select_in_stretches(matchers, |ids| {
+            let Some(presence) = generation.presence(Some(ids), (start_ms, end_ms)) else {
+                return ControlFlow::Continue(());
+            };
+            let present = ids.iter().filter(|id| presence.has(**id));
+            present.filter_map(|id| presence.cells().series(*id)).try_for_each(&mut each)
+        })?;
     }
     ControlFlow::Continue(())
 }
@@ -247,40 +243,24 @@ pub(crate) fn for_each_name_set(
     time_range_ms: (i64, i64),
     mut each: impl FnMut(&Series) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    let (start_ms, end_ms) = time_range_ms;
     for_each_series(&TenantView::default(), cold, matchers, time_range_ms, |series| each(series))?;
     for generation in &view.generations {
-        let (ids, cells) = generation.select(matchers);
-        let provisional: HashSet<u32> =
-            provisional_ids(generation, &ids, time_range_ms).into_iter().collect();
-        let is_there = |id| {
-            cells.read(id, |head| head.overlaps(start_ms, end_ms)) == Some(true) || provisional.contains(&id)
-        };
-        let mut seen = HashSet::new();
+        let (ids, _) = generation.select(matchers);
+        let Some(presence) = generation.presence(Some(&ids), time_range_ms) else { continue };
+        let mut seen: Vec<bool> = Vec::new();
         for (&id, names) in ids.iter().zip(generation.name_sets(&ids)) {
-            if !seen.contains(&names)
-                && is_there(id)
-                && let Some(series) = cells.series(id)
+            let names = names as usize;
+            if seen.get(names) != Some(&true)
+                && presence.has(id)
+                && let Some(series) = presence.cells().series(id)
             {
-                seen.insert(names);
+                seen.resize(seen.len().max(names + 1), false);
+                seen[names] = true;
                 each(series)?;
             }
         }
     }
     ControlFlow::Continue(())
-}
-
-/// Those of `ids` that have samples in batches that are not folded yet; some twice.
-fn provisional_ids(generation: &GenerationView, ids: &[u32], (start_ms, end_ms): (i64, i64)) -> Vec<u32> {
-    let mut found = Vec::new();
-    for batch in &generation.provisional {
-        batch.for_each_of(ids, |id, index| {
-            if batch_overlaps(&batch.batch, index, start_ms, end_ms) {
-                found.push(id);
-            }
-        });
-    }
-    found
 }
 
 fn all_hold(matchers: &[Matcher], series: &Series) -> bool {

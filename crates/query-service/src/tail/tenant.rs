@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
+use promql::Matcher;
 use segment_store::SegmentKey;
 use telemetry::Metadata;
 
@@ -265,6 +266,23 @@ impl TenantView {
         for generation in &self.generations {
             generation.for_each_pair(&mut each);
         }
+    }
+
+    /// How many samples the series that all matchers hold for have at most, whatever the time; `None` where that takes long to
+    /// tell.
+    pub(crate) fn samples_at_most(&self, matchers: &[Matcher]) -> Option<u64> {
+        self.generations.iter().map(|generation| generation.samples_at_most(matchers)).sum()
+    }
+
+    /// Whether it takes microseconds to tell which of the series that all matchers hold for have samples in the time range:
+    /// where there are no more than `series` of them, even if that takes few.
+    pub(crate) fn is_brief(&self, matchers: &[Matcher], series: usize, time_range_ms: (i64, i64)) -> bool {
+        self.generations.iter().all(|generation| generation.is_brief(matchers, series, time_range_ms))
+    }
+
+    /// How many values label `name` has in the generation where it has most.
+    pub(crate) fn values(&self, name: &str) -> usize {
+        self.generations.iter().map(|generation| generation.values(name)).max().unwrap_or(0)
     }
 
     /// Series in the largest generation.
