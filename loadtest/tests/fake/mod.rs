@@ -78,6 +78,20 @@ impl FakeServer {
         Arc::new(server)
     }
 
+    /// Samples that it has, each of them once.
+    #[allow(dead_code, reason = "not each test program counts")]
+    pub(crate) fn distinct_samples(&self) -> u64 {
+        let state = self.state.lock().unwrap();
+        let distinct = |samples: &Vec<(i64, f64)>| {
+            samples
+                .iter()
+                .map(|(timestamp_ms, _)| timestamp_ms)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+        };
+        state.series.values().map(distinct).sum::<usize>() as u64
+    }
+
     /// Serves until the runtime ends.
     pub(crate) async fn listen(self: Arc<Self>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,17 +1,23 @@
 """A moto S3 server on a free port of the loopback, with one bucket, for tests.
 
 moto decides conditional puts by look-then-write without a lock, and a read of an object that is being replaced fails; S3
-does neither. So requests for objects run under one lock here. Prints "listening PORT" when it serves, and ends when its standard input is closed, so that it never outlives its test.
+does neither. So requests for objects run under one lock here. Prints "listening PORT" when it serves, and ends when its standard
+input is closed, so that it never outlives its test.
+
+On its standard input it takes "kill", which cuts every connection and closes the port (answer: "killed"), and "start", which
+serves again on the same port ("listening PORT"). Data stays, since it is this process's. A request that was cut may still be
+carried out.
 """
 
 import os
+import socket
 import sys
 import threading
 import urllib.request
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.responses import S3Response
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 LOCK = threading.RLock()
 
@@ -35,11 +41,42 @@ class Quiet(WSGIRequestHandler):
         pass
 
 
-application = DomainDispatcherApplication(create_backend_app)
-server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-url = f"http://127.0.0.1:{server.server_port}"
-urllib.request.urlopen(urllib.request.Request(f"{url}/{sys.argv[1]}", method="PUT"))
-print("listening", server.server_port, flush=True)
-sys.stdin.read()
+class Server(ThreadedWSGIServer):
+    def __init__(self, port):
+        super().__init__("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), handler=Quiet)
+        self.connections = set()
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def process_request(self, request, client_address):
+        self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def close_request(self, request):
+        self.connections.discard(request)
+        super().close_request(request)
+
+    def handle_error(self, request, client_address):
+        pass
+
+    def kill(self):
+        self.shutdown()
+        self.server_close()
+        for connection in list(self.connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+server = Server(0)
+port = server.server_port
+urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/{sys.argv[1]}", method="PUT"))
+print("listening", port, flush=True)
+for line in sys.stdin:
+    if line.strip() == "kill":
+        server.kill()
+        print("killed", flush=True)
+    elif line.strip() == "start":
+        server = Server(port)
+        print("listening", port, flush=True)
 os._exit(0)

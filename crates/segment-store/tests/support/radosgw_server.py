@@ -3,6 +3,9 @@
 One monitor, one OSD in memory, one gateway, all in a temporary directory. Debian: apt-get install --no-install-recommends ceph-mon
 ceph-osd radosgw ceph-common. Prints "listening PORT" when it serves, and ends, with all it started, when its standard input is closed.
 The user's access key is "key", the secret "secret".
+
+On its standard input it takes "kill", which kills the gateway with SIGKILL (answer: "killed"), and "start", which starts it again on
+the same port ("listening PORT"). Data stays, since the gateway keeps nothing: it is in the OSD.
 """
 
 import atexit
@@ -86,16 +89,28 @@ run("ceph", "-c", conf, "osd", "new", osd_uuid)
 run("ceph-osd", "-i", "0", "-c", conf, "--mkfs", "--osd-uuid", osd_uuid)
 daemon("ceph-osd", "-f", "-i", "0", "-c", conf)
 run("ceph", "-c", conf, "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=here")
-daemon("radosgw", "-f", "-c", conf, "--name", "client.admin", "--ms_mon_client_mode", "crc")
-deadline = time.monotonic() + 60
-while True:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        break
-    except OSError:
-        if time.monotonic() > deadline:
-            sys.exit("radosgw does not serve")
-        time.sleep(0.1)
+
+
+def start_gateway():
+    daemon("radosgw", "-f", "-c", conf, "--name", "client.admin", "--ms_mon_client_mode", "crc")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                sys.exit("radosgw does not serve")
+            time.sleep(0.05)
+
+
+def kill_gateway():
+    gateway = DAEMONS.pop()
+    gateway.kill()
+    gateway.wait()
+
+
+start_gateway()
 user = ["--uid", "test", "--display-name", "test", "--access-key", "key", "--secret-key", "secret"]
 run("radosgw-admin", "-c", conf, "--name", "client.admin", "user", "create", *user)
 # Any S3 client does; moto, which the other tests need, brings this one.
@@ -109,4 +124,10 @@ boto3.client(
     region_name="us-east-1",
 ).create_bucket(Bucket=BUCKET)
 print("listening", port, flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    if line.strip() == "kill":
+        kill_gateway()
+        print("killed", flush=True)
+    elif line.strip() == "start":
+        start_gateway()
+        print("listening", port, flush=True)
