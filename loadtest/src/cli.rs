@@ -277,7 +277,9 @@ impl ServersArgs {
             (Product::Prometheus, &self.prometheus, &[]),
         ];
         let named = candidates.into_iter();
-        named.filter_map(|(product, binary, extra)| Some((product, binary.clone()?, extra.to_vec()))).collect()
+        named
+            .filter_map(|(product, binary, extra)| Some((product, binary.clone()?, extra.to_vec())))
+            .collect()
     }
 }
 
