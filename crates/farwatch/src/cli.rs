@@ -1,10 +1,13 @@
 //! The command line. Parsing only checks what can be checked without doing anything.
 
+pub mod account;
+
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
+use account::{CreateTenantArgs, KeysCommand, LogInArgs, QuotaCommand, SignUpArgs, WhichOrganisation};
 
 /// Hosted observability on object storage: metrics in by remote write and OTLP, PromQL out.
 #[derive(Debug, Parser)]
@@ -24,11 +27,23 @@ pub enum Command {
     ControlPlane(ServeArgs),
     /// Ask a running Farwatch a PromQL question and show the answer here
     Query(QueryArgs),
+    /// Make an account with a running Farwatch
+    Signup(SignUpArgs),
+    /// Log in; the other commands of an account go by it
+    Login(LogInArgs),
+    /// End the session of `farwatch login`
+    Logout,
+    /// Make, show, exchange and revoke the API keys of a tenant
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Show and set the limits of a tenant
+    #[command(subcommand)]
+    Quota(QuotaCommand),
     /// Bring stored data to rest: few large objects of many small ones, nothing left to merge
     Compact(CompactArgs),
     /// Tell what was stored, by tenant and hour: each sample once, however often it was sent
     Usage(UsageArgs),
-    /// Delete a tenant's data, and show that none is left
+    /// Show and make the tenants of an account; delete a tenant's stored data, and show that none is left
     #[command(subcommand)]
     Tenant(TenantCommand),
     /// Look into segments, the objects that hold telemetry
@@ -141,6 +156,20 @@ impl QueryArgs {
     }
 }
 
+impl SignUpArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        self.url = self.url.take().or_else(|| variable("FARWATCH_URL").filter(|text| !text.is_empty()));
+    }
+}
+
+impl LogInArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        self.url = self.url.take().or_else(|| variable("FARWATCH_URL").filter(|text| !text.is_empty()));
+    }
+}
+
 impl SegmentArgs {
     /// Takes from the environment what no flag gives. An empty variable counts as not set.
     pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
@@ -222,12 +251,16 @@ pub struct UsageArgs {
     pub json: bool,
 }
 
-/// What to do with a tenant's data.
+/// What to do with tenants.
 #[derive(Debug, Subcommand)]
 pub enum TenantCommand {
-    /// Delete all data of a tenant, for good
+    /// Show the tenants of your organisations
+    List(WhichOrganisation),
+    /// Make a tenant: an environment of an organisation, with data, keys and limits of its own
+    Create(CreateTenantArgs),
+    /// Delete all stored data of a tenant, for good; for who runs Farwatch
     Delete(TenantArgs),
-    /// Read every object's list of tenants and tell whether any has data of this one; exits with 1 when one has
+    /// Read every stored object's list of tenants and tell whether any has data of this one; exits with 1 when one has
     ProveDeleted(TenantArgs),
 }
 

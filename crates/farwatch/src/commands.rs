@@ -1,5 +1,6 @@
 //! The commands other than `serve`: they do one thing and end.
 
+pub mod account;
 pub mod compact;
 pub mod query;
 pub mod segment;
@@ -9,6 +10,9 @@ pub mod usage;
 
 use std::error::Error;
 use std::fmt::Write as _;
+
+/// Where a server is that was given no other address.
+const DEFAULT_URL: &str = "http://127.0.0.1:9600";
 
 /// An error with all its causes, in one line.
 #[must_use]

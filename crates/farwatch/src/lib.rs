@@ -8,10 +8,12 @@
 //! | [`commands`] | everything that does one thing and ends |
 //! | [`bucket`] | opens the object store that an address names |
 //! | [`data_lock`] | who uses a data directory |
+//! | `secret_file` | files that only their owner may read |
 
 pub mod bucket;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data_lock;
+mod secret_file;
 pub mod serve;

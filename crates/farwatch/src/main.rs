@@ -2,12 +2,17 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use farwatch::cli::{Cli, Command, ConfigCommand, SegmentCommand, TenantCommand};
+use farwatch::commands::account::AccountError;
+use farwatch::commands::account::session::{Session, SessionFile};
+use farwatch::commands::account::{keys, login, quota, signup, tenants};
 use farwatch::commands::{chain, compact, query, segment, tenant, usage};
 use farwatch::config::{Config, Sources, reference};
 use farwatch::serve::{self, logging};
+use segment_store::{Clock, SystemClock};
 
 fn main() -> ExitCode {
     let outcome = run(Cli::parse().command);
@@ -40,8 +45,37 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Query(mut args) => {
             args.fill_from(&variable);
-            let clock = segment_store::SystemClock::new();
-            one_shot()?.block_on(query::run(&args, &clock, columns(), &mut out))?;
+            one_shot()?.block_on(query::run(&args, &*clock(), columns(), &mut out))?;
+        }
+        Command::Signup(mut args) => {
+            args.fill_from(&variable);
+            let file = SessionFile::find(&variable)?;
+            one_shot()?.block_on(signup::run(&args, &file, clock(), &mut out))?;
+        }
+        Command::Login(mut args) => {
+            args.fill_from(&variable);
+            let file = SessionFile::find(&variable)?;
+            one_shot()?.block_on(login::log_in(&args, &file, clock(), &mut out))?;
+        }
+        Command::Logout => {
+            let file = SessionFile::find(&variable)?;
+            one_shot()?.block_on(login::log_out(&file, clock(), &mut out))?;
+        }
+        Command::Keys(command) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(keys::run(&command, &session, &*clock(), &mut out))?;
+        }
+        Command::Quota(command) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(quota::run(&command, &session, &mut out))?;
+        }
+        Command::Tenant(TenantCommand::List(which)) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(tenants::list(&which, &session, &mut out))?;
+        }
+        Command::Tenant(TenantCommand::Create(args)) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(tenants::create(&args, &session, &mut out))?;
         }
         Command::Compact(mut args) => {
             args.storage.fill_from(&variable);
@@ -72,6 +106,15 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         Command::Config(ConfigCommand::Reference) => write!(out, "{}", reference::markdown())?,
     }
     Ok(())
+}
+
+/// Who is logged in.
+fn session(variable: &dyn Fn(&str) -> Option<String>) -> Result<Session, AccountError> {
+    Session::open(&SessionFile::find(variable)?, clock())
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
 }
 
 /// A runtime for a command that does one thing and ends.

@@ -23,7 +23,6 @@ pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod router;
-mod secret_file;
 pub mod welcome;
 
 use std::io::{self, Write as _};

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use segment_store::Clock;
 
+use super::DEFAULT_URL;
 use crate::cli::QueryArgs;
 use crate::config::value::{ServerUrl, SettingValue as _};
 use answer::{Answer, Envelope};
 
-/// Where a server is that was given no other address.
-const DEFAULT_URL: &str = "http://127.0.0.1:9600";
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(150);
 

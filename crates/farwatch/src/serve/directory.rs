@@ -21,8 +21,8 @@ use tenancy::{
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::secret_file;
 use crate::commands::chain;
+use crate::secret_file;
 
 /// The directory's key in the bucket.
 pub const DIRECTORY_KEY: &str = "directory";

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::harness::farwatch::BINARY;
 use crate::harness::remote_write::{request, series, write, write_with_key};
-use crate::harness::{Farwatch, Options, eventually, now_ms};
+use crate::harness::{Farwatch, Options, eventually, now_ms, signup_token};
 
 /// What holds for revocations and limits, everywhere.
 const ENFORCED_WITHIN: Duration = Duration::from_secs(5);
@@ -51,12 +51,7 @@ async fn sign_up(server: &Farwatch) -> Client<'_> {
     let mut client = Client { server, token: None };
     let account = json!({ "email": "ada@example.com", "password": PASSWORD });
     client.done(Method::POST, "/accounts", account.clone()).await;
-    let token = eventually("the mail in the log", PATIENCE, async || {
-        let said = server.said();
-        let (_, rest) = said.split_once("/verify#token=").ok_or("no link yet")?;
-        Ok(rest.chars().take_while(|at| at.is_ascii_alphanumeric() || "-_".contains(*at)).collect::<String>())
-    })
-    .await;
+    let token = signup_token(server).await;
     client.done(Method::POST, "/accounts/verify", json!({ "token": token, "password": PASSWORD })).await;
     let session = client.done(Method::POST, "/sessions", account).await;
     client.token = session["access_token"].as_str().map(str::to_owned);

@@ -37,3 +37,13 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// The token of the first link to confirm an address: a server without mail writes the link to its log.
+pub(crate) async fn signup_token(server: &Farwatch) -> String {
+    eventually("the mail in the log", Duration::from_secs(30), async || {
+        let said = server.said();
+        let (_, rest) = said.split_once("/verify#token=").ok_or("no link yet")?;
+        Ok(rest.chars().take_while(|at| at.is_ascii_alphanumeric() || "-_".contains(*at)).collect())
+    })
+    .await
+}

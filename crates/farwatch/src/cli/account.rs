@@ -1,0 +1,155 @@
+//! Arguments of the commands of an account.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::duration;
+
+/// Arguments of `farwatch signup`.
+#[derive(Debug, Args)]
+pub struct SignUpArgs {
+    /// The account's e-mail address
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// Where Farwatch is [env: FARWATCH_URL] [default: http://127.0.0.1:9600]
+    #[arg(long)]
+    pub url: Option<String>,
+    /// File whose first line is the password; asked for when left out
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// The link in the mail, or what stands behind `#token=` in it: makes the account and logs in
+    #[arg(long, value_name = "LINK")]
+    pub confirm: Option<String>,
+    /// Make an organisation of this name, once the account is there
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub organisation: String,
+}
+
+/// Arguments of `farwatch login`.
+#[derive(Debug, Args)]
+pub struct LogInArgs {
+    /// The account's e-mail address
+    #[arg(long, value_name = "ADDRESS")]
+    pub email: Option<String>,
+    /// Where Farwatch is [env: FARWATCH_URL] [default: http://127.0.0.1:9600]
+    #[arg(long)]
+    pub url: Option<String>,
+    /// File whose first line is the password; asked for when left out
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Code of the second factor, if one is on; asked for when left out
+    #[arg(long, value_name = "DIGITS")]
+    pub code: Option<String>,
+}
+
+/// The tenant that a command is about.
+#[derive(Clone, Debug, Args)]
+pub struct WhichTenant {
+    /// Name or id of the tenant [default: the only one]
+    #[arg(long, value_name = "TENANT")]
+    pub tenant: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The organisation that a command is about.
+#[derive(Clone, Debug, Args)]
+pub struct WhichOrganisation {
+    /// Name or id of the organisation [default: the only one]
+    #[arg(long, value_name = "ORGANISATION")]
+    pub organisation: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with API keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Show the keys of a tenant
+    List(WhichTenant),
+    /// Make a key and print it, this once
+    Create(CreateKeyArgs),
+    /// Make a successor of a key, which stays good for a while
+    Rotate(RotateKeyArgs),
+    /// Refuse a key everywhere, within seconds
+    Revoke(RevokeKeyArgs),
+}
+
+/// Arguments of `farwatch keys create`.
+#[derive(Debug, Args)]
+pub struct CreateKeyArgs {
+    /// What the key is for
+    pub name: String,
+    /// What it is good for: metrics:write, metrics:read, traces:write, traces:read or admin; may be given again
+    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    pub scopes: Vec<String>,
+    /// How long it is good [default: a year]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub expires_in: Option<Duration>,
+    /// low, normal or high: what is written with a lower one goes first when the tenant is over a limit
+    #[arg(long, value_name = "PRIORITY", default_value = "normal")]
+    pub priority: String,
+    /// Network that it may be used from, such as 192.0.2.0/24; may be given again [default: any]
+    #[arg(long = "network", value_name = "NETWORK")]
+    pub networks: Vec<String>,
+    /// Which tenant.
+    #[command(flatten)]
+    pub which: WhichTenant,
+}
+
+/// Arguments of `farwatch keys rotate`.
+#[derive(Debug, Args)]
+pub struct RotateKeyArgs {
+    /// The key's id, which `farwatch keys list` shows
+    pub key: String,
+    /// For how long the old one stays good beside its successor
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1d")]
+    pub overlap: Duration,
+    /// Which tenant.
+    #[command(flatten)]
+    pub which: WhichTenant,
+}
+
+/// Arguments of `farwatch keys revoke`.
+#[derive(Debug, Args)]
+pub struct RevokeKeyArgs {
+    /// The key's id, which `farwatch keys list` shows
+    pub key: String,
+    /// Which tenant.
+    #[command(flatten)]
+    pub which: WhichTenant,
+}
+
+/// What to do with limits.
+#[derive(Debug, Subcommand)]
+pub enum QuotaCommand {
+    /// Show the limits of a tenant
+    Show(WhichTenant),
+    /// Set limits of a tenant; those not named stay
+    Set(SetQuotaArgs),
+}
+
+/// Arguments of `farwatch quota set`.
+#[derive(Debug, Args)]
+pub struct SetQuotaArgs {
+    /// NAME=NUMBER, such as samples_per_second=50k, or NAME=default for what the plan says
+    #[arg(required = true, value_name = "NAME=NUMBER")]
+    pub limits: Vec<String>,
+    /// Which tenant.
+    #[command(flatten)]
+    pub which: WhichTenant,
+}
+
+/// Arguments of `farwatch tenant create`.
+#[derive(Debug, Args)]
+pub struct CreateTenantArgs {
+    /// The environment's name, such as production
+    pub name: String,
+    /// Which organisation.
+    #[command(flatten)]
+    pub which: WhichOrganisation,
+}

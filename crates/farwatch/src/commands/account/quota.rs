@@ -1,0 +1,137 @@
+//! `farwatch quota`.
+
+use std::io::Write;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::session::Session;
+use super::{AccountError, choice, show};
+use crate::cli::account::{QuotaCommand, SetQuotaArgs, WhichTenant};
+
+#[derive(Deserialize)]
+struct Quotas {
+    plan: String,
+    quotas: Vec<Quota>,
+}
+
+#[derive(Deserialize)]
+struct Quota {
+    name: String,
+    value: Option<u64>,
+    default: Option<u64>,
+    ceiling: Option<u64>,
+    set: Option<u64>,
+}
+
+/// Does what `farwatch quota` was asked.
+///
+/// # Errors
+/// [`AccountError`], which says what to do.
+pub async fn run(command: &QuotaCommand, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
+    match command {
+        QuotaCommand::Show(which) => show_quotas(which, session, out).await,
+        QuotaCommand::Set(args) => set(args, session, out).await,
+    }
+}
+
+async fn show_quotas(
+    which: &WhichTenant,
+    session: &Session,
+    out: &mut dyn Write,
+) -> Result<(), AccountError> {
+    let tenant = choice::tenant(session, which.tenant.as_deref()).await?;
+    let answer = session.get(&["tenants", &tenant.id, "quotas"]).await?;
+    if which.json {
+        return Ok(show::json(&answer, out)?);
+    }
+    let Quotas { plan, quotas } = session.read(&answer)?;
+    let number = |value: Option<u64>, none: &str| value.map_or_else(|| none.to_owned(), show::count);
+    let rows: Vec<_> = quotas
+        .into_iter()
+        .map(|quota| {
+            [
+                quota.name,
+                number(quota.value, "no limit"),
+                number(quota.set, "-"),
+                number(quota.default, "no limit"),
+                number(quota.ceiling, "any"),
+            ]
+        })
+        .collect();
+    writeln!(out, "Limits of {}, on the plan {plan}:\n", tenant.name)?;
+    Ok(show::table(["LIMIT", "IN FORCE", "SET", "OF THE PLAN", "AT MOST"], &rows, out)?)
+}
+
+async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
+    let changes: Vec<(String, Option<u64>)> =
+        args.limits.iter().map(|text| change(text)).collect::<Result<_, _>>()?;
+    let tenant = choice::tenant(session, args.which.tenant.as_deref()).await?;
+    let path = ["tenants", &tenant.id, "quotas"];
+    let Quotas { quotas, .. } = session.read(&session.get(&path).await?)?;
+    let mut body: Map<String, Value> =
+        quotas.iter().filter_map(|quota| Some((quota.name.clone(), quota.set?.into()))).collect();
+    for (name, value) in changes {
+        if !quotas.iter().any(|quota| quota.name == name) {
+            let known: Vec<_> = quotas.iter().map(|quota| quota.name.as_str()).collect();
+            return Err(AccountError::Quota(format!(
+                "there is no limit {name:?}; there are {}",
+                known.join(", ")
+            )));
+        }
+        match value {
+            Some(value) => body.insert(name, value.into()),
+            None => body.remove(&name),
+        };
+    }
+    session.send(Method::PUT, &path, Some(&Value::Object(body))).await?;
+    show_quotas(&args.which, session, out).await
+}
+
+/// A limit's name and number; none for what the plan says.
+fn change(text: &str) -> Result<(String, Option<u64>), AccountError> {
+    let wrong = || {
+        AccountError::Quota(format!(
+            "{text:?} is no limit; write it as samples_per_second=50000, =50k, or =default for what the plan says"
+        ))
+    };
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let value = match value {
+        "default" => None,
+        _ => Some(number(value).ok_or_else(wrong)?),
+    };
+    Ok((name.replace('-', "_"), value))
+}
+
+/// A whole number; `k`, `M`, `G` and `T` behind it are thousands of each other.
+fn number(text: &str) -> Option<u64> {
+    let (digits, power) = match text.char_indices().last()? {
+        (at, 'k') => (&text[..at], 1),
+        (at, 'M') => (&text[..at], 2),
+        (at, 'G') => (&text[..at], 3),
+        (at, 'T') => (&text[..at], 4),
+        _ => (text, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1_000_u64.pow(power))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_written_as_people_write_them() {
+        let read = |text: &str| change(text).ok();
+        let of = |name: &str, value| Some((name.to_owned(), value));
+        assert_eq!(read("samples_per_second=50000"), of("samples_per_second", Some(50_000)));
+        assert_eq!(read("samples-per-second=50k"), of("samples_per_second", Some(50_000)));
+        assert_eq!(read("bytes_per_day=2T"), of("bytes_per_day", Some(2_000_000_000_000)));
+        assert_eq!(read("active_series=default"), of("active_series", None));
+        for wrong in
+            ["active_series", "active_series=", "active_series=-1", "a=1.5", "a=99999999999T", "a=k", "a=1é"]
+        {
+            assert!(read(wrong).is_none(), "{wrong}");
+        }
+    }
+}

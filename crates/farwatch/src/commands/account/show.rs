@@ -1,0 +1,81 @@
+//! Tables, times and sizes for people.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+/// Prints columns, each as wide as its widest cell; `headings` are the first line.
+pub(super) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: &[[String; N]],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut widths = headings.map(|heading| heading.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let headings = headings.map(str::to_owned);
+    for row in std::iter::once(&headings).chain(rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let cell: String = cell.chars().map(|at| if at.is_control() { '\u{fffd}' } else { at }).collect();
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// An answer for programs.
+pub(super) fn json(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{answer:#}")
+}
+
+/// A time in milliseconds since the Unix epoch, to the second.
+pub(super) fn time(at_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(at_ms) {
+        Ok(at) => at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+        Err(_) => at_ms.to_string(),
+    }
+}
+
+/// The same, or a word for "never".
+pub(super) fn time_or(at_ms: Option<i64>, never: &str) -> String {
+    at_ms.map_or_else(|| never.to_owned(), time)
+}
+
+/// A count with its thousands apart.
+pub(super) fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_stands_in_them() {
+        let mut out = Vec::new();
+        let rows = [["a".to_owned(), "éé\u{1b}".to_owned()], ["longer".to_owned(), String::new()]];
+        table(["ONE", "B"], &rows, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "ONE     B\na       éé\u{fffd}\nlonger\n");
+    }
+
+    #[test]
+    fn numbers_and_times_are_easily_read() {
+        assert_eq!([0, 999, 1_000, 12_345_678].map(count), ["0", "999", "1 000", "12 345 678"]);
+        assert_eq!(time(1_795_392_000_000), "2026-11-23 00:00:00Z");
+        assert_eq!(time_or(None, "never"), "never");
+        assert_eq!(time(i64::MAX), i64::MAX.to_string());
+    }
+}

@@ -1,0 +1,73 @@
+//! `farwatch tenant list` and `farwatch tenant create`.
+
+use std::io::Write;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::session::Session;
+use super::{AccountError, choice, show};
+use crate::cli::account::{CreateTenantArgs, WhichOrganisation};
+
+/// Shows the tenants of all organisations, or of one.
+///
+/// # Errors
+/// [`AccountError`], which says what to do.
+pub async fn list(
+    which: &WhichOrganisation,
+    session: &Session,
+    out: &mut dyn Write,
+) -> Result<(), AccountError> {
+    let organisations = match &which.organisation {
+        Some(_) => vec![choice::organisation(session, which.organisation.as_deref()).await?],
+        None => choice::organisations(session).await?,
+    };
+    let mut rows = Vec::new();
+    let mut answers = Vec::new();
+    for organisation in &organisations {
+        let (tenants, answer) = choice::tenants_of(session, organisation).await?;
+        let role = organisation.role.clone().unwrap_or_default();
+        let row = |name: String, id: String| {
+            [organisation.name.clone(), organisation.plan.clone(), role.clone(), name, id]
+        };
+        if tenants.is_empty() {
+            rows.push(row("-".to_owned(), "-".to_owned()));
+        }
+        rows.extend(tenants.into_iter().map(|tenant| row(tenant.name, tenant.id)));
+        answers.push(json!({
+            "organisation": { "id": organisation.id, "name": organisation.name, "plan": organisation.plan, "role": organisation.role },
+            "tenants": answer.get("tenants").unwrap_or(&Value::Null),
+        }));
+    }
+    if which.json {
+        return Ok(show::json(&Value::Array(answers), out)?);
+    }
+    Ok(show::table(["ORGANISATION", "PLAN", "YOU ARE", "TENANT", "TENANT'S ID"], &rows, out)?)
+}
+
+#[derive(Deserialize)]
+struct Made {
+    id: String,
+    name: String,
+}
+
+/// Makes a tenant.
+///
+/// # Errors
+/// [`AccountError`], which says what to do.
+pub async fn create(
+    args: &CreateTenantArgs,
+    session: &Session,
+    out: &mut dyn Write,
+) -> Result<(), AccountError> {
+    let organisation = choice::organisation(session, args.which.organisation.as_deref()).await?;
+    let path = ["organisations", &organisation.id, "tenants"];
+    let answer = session.send(Method::POST, &path, Some(&json!({ "name": args.name }))).await?;
+    if args.which.json {
+        return Ok(show::json(&answer, out)?);
+    }
+    let Made { id, name } = session.read(&answer)?;
+    writeln!(out, "The tenant {name} is there; its id is {id}.")?;
+    Ok(())
+}
