@@ -90,6 +90,7 @@ fn check_keys(checks: usize) {
         id: format!("tenant-{at}"),
         shard: 0,
         retention_days: 30,
+        home_cell: None,
         limits: Limits::default(),
         keys: keys.iter().map(|key| KeyEntry::of(key, [Scope::MetricsWrite])).collect(),
     });

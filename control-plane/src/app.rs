@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod members;
 pub(crate) mod organisations;
 pub(crate) mod passwords;
+pub(crate) mod placement;
 pub(crate) mod post;
 pub(crate) mod quotas;
 pub(crate) mod second_factor;

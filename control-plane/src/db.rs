@@ -4,6 +4,7 @@
 //! what both databases read alike. Nothing else is shared by convention only: [`change::Change`] is the one way to write.
 
 pub(crate) mod audit;
+pub(crate) mod cells;
 pub(crate) mod change;
 pub(crate) mod invitations;
 pub(crate) mod keys;
@@ -11,6 +12,7 @@ pub(crate) mod members;
 mod migrations;
 pub(crate) mod organisations;
 pub(crate) mod outbox;
+pub(crate) mod placements;
 pub(crate) mod quotas;
 pub(crate) mod sessions;
 pub(crate) mod signups;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::placement::decision::Unplaceable;
 use crate::db::DbError;
 use crate::http::reference::PATH as REFERENCE_PATH;
 use crate::limits::MAX_BODY_BYTES;
@@ -44,6 +45,9 @@ pub(crate) enum AppError {
     /// Not as things stand.
     #[error("{0}")]
     Conflict(String),
+    /// No cell fits: what contradicts what, and what would help.
+    #[error("{}", .0.text)]
+    Unplaceable(Box<Unplaceable>),
     /// Too many of something: delete some, or ask for more.
     #[error("{0}")]
     Full(String),
@@ -87,6 +91,7 @@ impl AppError {
             Self::Forbidden(_) => (403, "forbidden"),
             Self::NotFound(_) => (404, "not_found"),
             Self::Conflict(_) => (409, "conflict"),
+            Self::Unplaceable(_) => (409, "no_cell_fits"),
             Self::Full(_) => (409, "limit_reached"),
             Self::Throttled { .. } => (429, "too_many_attempts"),
             Self::Unavailable(_) => (503, "unavailable"),

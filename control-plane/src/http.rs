@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`accounts`], [`sessions`], [`organisations`], [`members`], [`invitations`], [`tenants`], [`keys`], [`quotas`], [`audit`] | the routes of each thing |
+//! | [`accounts`], [`sessions`], [`organisations`], [`members`], [`invitations`], [`tenants`], [`keys`], [`quotas`], [`placement`], [`audit`] | the routes of each thing |
 //! | [`extract`] | what handlers ask of a request |
 //! | [`problem`] | the body of an error |
 //! | [`openapi`] | the OpenAPI document, made from the same routes |
@@ -16,6 +16,7 @@ mod keys;
 mod members;
 pub(crate) mod openapi;
 mod organisations;
+mod placement;
 mod problem;
 mod quotas;
 pub(crate) mod reference;
@@ -49,6 +50,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(tenants::routes())
         .merge(keys::routes())
         .merge(quotas::routes())
+        .merge(placement::routes())
         .merge(audit::routes())
         .merge(openapi::routes());
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, routes)

@@ -74,6 +74,12 @@ pub const MAX_OVERLAP_S: i64 = 30 * 24 * 3600;
 /// A revoked or expired key is named in the directory for so long, so that who uses it is told why it is refused.
 pub const DEAD_KEYS_LISTED_MS: i64 = 30 * DAY_MS;
 
+/// Most entries of each list that a tenant declares of its place.
+pub const MAX_DECLARED_PLACES: usize = 100;
+
+/// Most different places that a tenant's telemetry is counted for: more than anybody runs in, unless telemetry makes them up.
+pub const MAX_FOOTPRINT_ROWS: usize = 500;
+
 /// Most rows in one answer.
 pub const MAX_PAGE: i64 = 200;
 

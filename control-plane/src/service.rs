@@ -21,6 +21,7 @@ use crate::auth::root::RootSecret;
 use crate::db::{Db, DbError, OpenError, keys};
 use crate::http;
 use crate::limits::{CLEANUP_INTERVAL, OUTBOX_INTERVAL};
+use crate::placement::{Cell, Observation};
 use crate::ports::{Clock, DirectoryPublisher, Mailer};
 use crate::random::Random;
 
@@ -61,6 +62,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] OpenError),
+    /// Its cells cannot be read or made.
+    #[error("cannot read the control plane's cells")]
+    Cells(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The password cost is out of range.
     #[error("the password cost (memory of 8 KiB and one pass at least) is out of range")]
     PasswordCost,
@@ -96,6 +100,7 @@ impl ControlPlane {
             directory_changed: Notify::new(),
             default_plan: settings.default_plan,
         });
+        app.make_default_cells().await.map_err(|error| StartError::Cells(error.into()))?;
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(publish(Arc::clone(&app), publisher, signer, stop.clone())),
@@ -136,6 +141,31 @@ impl ControlPlane {
         plan: Plan,
     ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.app.set_plan(organisation_id, plan).await?)
+    }
+
+    /// Adds a cell, or changes the one with its id; what is promised in it stays, so [`Cell::used`] is of no account. A closed
+    /// one takes no more tenants.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn put_cell(
+        &self,
+        cell: &Cell,
+        closed: bool,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.app.put_cell(cell, closed).await?)
+    }
+
+    /// Notes where a tenant's telemetry came from since the last time: the data plane counts it.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn note_footprint(
+        &self,
+        tenant: &str,
+        seen: &[Observation],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.app.note_footprint(tenant, seen).await?)
     }
 
     /// Ends what runs in the background. A directory that is not published yet will be by the next start.

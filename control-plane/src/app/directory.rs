@@ -20,7 +20,7 @@ use super::quotas::plan::Plan;
 use super::quotas::{limits_of, overrides_of};
 use crate::db::keys::{self, KeyRow};
 use crate::db::tenants::{self, ListedRow};
-use crate::db::{DbError, outbox, quotas};
+use crate::db::{DbError, outbox, placements, quotas};
 use crate::limits::{DEAD_KEYS_LISTED_MS, MAX_OUTBOX_ROWS, MAX_PUBLISH_ATTEMPTS};
 use crate::ports::{DirectoryPublisher, PublishError};
 
@@ -84,6 +84,8 @@ impl App {
         let dead_since_ms = self.now_ms() - DEAD_KEYS_LISTED_MS;
         let keys = keys::listed(self.db.pool(), dead_since_ms).await?;
         let overrides = quotas::all(self.db.pool()).await?;
+        let mut homes: HashMap<String, String> =
+            placements::homes(self.db.pool()).await?.into_iter().collect();
         let tenants = tenants::listed(self.db.pool()).await?;
         let mut by_tenant: HashMap<String, (Vec<KeyRow>, Vec<_>)> = HashMap::new();
         for key in keys {
@@ -99,7 +101,10 @@ impl App {
                 state.gone.insert(tenant.id);
                 continue;
             }
-            let entry = tenant_entry(&tenant, &keys, &overrides);
+            let entry = TenantEntry {
+                home_cell: homes.remove(&tenant.id),
+                ..tenant_entry(&tenant, &keys, &overrides)
+            };
             state.tenants.insert(tenant.id, entry);
         }
         Ok(state)
@@ -139,6 +144,7 @@ fn tenant_entry(
         id: tenant.id.clone(),
         shard: u32::try_from(tenant.shard).unwrap_or_default(),
         retention_days: u32::try_from(tenant.retention_days).unwrap_or_default(),
+        home_cell: None,
         limits: limits_of(plan, &overrides_of(overrides)),
         keys: keys.iter().map(key_entry).collect(),
     }

@@ -63,6 +63,14 @@ impl PostOffice {
         self.send(to, "You are invited to an organisation at Farwatch", text);
     }
 
+    pub(crate) fn placement_conflict(&self, to: &str, tenant: &str, told: &str) {
+        let text = format!(
+            "Farwatch keeps your telemetry away from where you run. That is no longer so for {tenant}:\n\n{told}\n\
+             Declare where it runs now, and it is placed anew: PUT /api/control/v1/tenants/TENANT/placement, or `farwatch placement`.\n"
+        );
+        self.send(to, &format!("{tenant} runs where its telemetry is kept"), text);
+    }
+
     /// The token stands behind `#`, which browsers do not send: it is in no server's log.
     fn link(&self, page: &str, token: &Secret) -> String {
         format!("{}/{page}#token={}", self.public_url, token.expose())

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::access::Actor;
+use super::placement::decision::Declaration;
 use super::{App, checked_name};
 use crate::db::change::{Entry, Scope};
 use crate::db::tenants::{self, TenantRow};
@@ -16,12 +17,13 @@ const RETENTION_DAYS: i64 = 400;
 const SHARD: i64 = 0;
 
 impl App {
-    /// A new tenant.
+    /// A new tenant, placed away from where it runs.
     pub(crate) async fn create_tenant(
         &self,
         actor: &Actor,
         organisation_id: &str,
         name: &str,
+        declaration: &Declaration,
     ) -> Result<TenantRow, AppError> {
         let name = checked_name(name)?;
         let (mut change, _) =
@@ -41,13 +43,19 @@ impl App {
             created_at_ms: now_ms,
         };
         tenants::add(change.conn(), &tenant).await?;
+        let decision = self.place_tenant(&mut change, &tenant, declaration).await?;
         change.touch_directory(&self.random, now_ms).await?;
         let entry = Entry {
             at_ms: now_ms,
             actor: actor.name(),
             action: "tenant.create",
             subject: &tenant.id,
-            details: json!({ "name": tenant.name }),
+            details: json!({
+                "name": tenant.name,
+                "declaration": declaration,
+                "home": decision.home.cell,
+                "standby": decision.standby.as_ref().map(|standby| &standby.cell),
+            }),
         };
         change.commit(Scope::Organisation(organisation_id), entry).await?;
         self.directory_changed.notify_one();

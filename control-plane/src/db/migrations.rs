@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "keys and quotas", include_str!("../../migrations/0003_keys_and_quotas.sql")),
     (4, "recovery codes", include_str!("../../migrations/0004_recovery_codes.sql")),
     (5, "billing", include_str!("../../migrations/0005_billing.sql")),
+    (6, "placement", include_str!("../../migrations/0006_placement.sql")),
 ];
 
 /// Applies what has not been applied. Doing it again does nothing; processes that start at once wait for each other.

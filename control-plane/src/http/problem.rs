@@ -10,6 +10,7 @@ use utoipa::openapi::response::{Response as Description, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::app::placement::decision::Unplaceable;
 use crate::error::AppError;
 
 /// Why a request was not done (RFC 9457).
@@ -28,6 +29,9 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "name")]
     field: Option<&'static str>,
+    /// Where no cell fits: which constraints contradict each other, and what would help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unplaceable: Option<Unplaceable>,
 }
 
 impl IntoResponse for AppError {
@@ -38,7 +42,12 @@ impl IntoResponse for AppError {
             Self::Invalid { field, .. } => Some(*field),
             _ => None,
         };
-        let problem = Problem { status: kind.status, code: kind.code, detail: self.to_string(), field };
+        let unplaceable = match &self {
+            Self::Unplaceable(why) => Some(Unplaceable::clone(why)),
+            _ => None,
+        };
+        let detail = self.to_string();
+        let problem = Problem { status: kind.status, code: kind.code, detail, field, unplaceable };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::extract::{Body, Caller};
 use super::problem::Problems;
 use crate::app::App;
+use crate::app::placement::decision::Declaration;
 use crate::db::tenants::TenantRow;
 use crate::error::AppError;
 
@@ -23,6 +24,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewTenant {
+    /// 1 to 80 characters.
+    #[schema(example = "production")]
+    name: String,
+    /// Where production runs, so that the tenant is placed elsewhere.
+    #[serde(default)]
+    #[schema(required = false)]
+    placement: Declaration,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RenamedTenant {
     /// 1 to 80 characters.
     #[schema(example = "production")]
     name: String,
@@ -53,6 +66,9 @@ impl From<TenantRow> for Tenant {
 }
 
 /// Create a tenant
+///
+/// It is placed in a cell away from where production runs. When nothing fits, the answer is 409 and says which constraints
+/// contradict each other.
 #[utoipa::path(post, path = "/organisations/{organisation}/tenants", tag = "tenants", security(("bearer" = [])),
     params(("organisation" = String, Path, description = "The organisation's id")),
     request_body = NewTenant, responses((status = 201, body = Tenant), Problems))]
@@ -62,7 +78,7 @@ async fn create(
     Path(organisation): Path<String>,
     Body(body): Body<NewTenant>,
 ) -> Result<(StatusCode, Json<Tenant>), AppError> {
-    let row = app.create_tenant(&actor, &organisation, &body.name).await?;
+    let row = app.create_tenant(&actor, &organisation, &body.name, &body.placement).await?;
     Ok((StatusCode::CREATED, Json(row.into())))
 }
 
@@ -99,12 +115,12 @@ async fn get(
 /// Rename a tenant
 #[utoipa::path(patch, path = "/tenants/{tenant}", tag = "tenants", security(("bearer" = [])),
     params(("tenant" = String, Path, description = "The tenant's id")),
-    request_body = NewTenant, responses((status = 204, description = "It has the new name."), Problems))]
+    request_body = RenamedTenant, responses((status = 204, description = "It has the new name."), Problems))]
 async fn rename(
     State(app): State<Arc<App>>,
     Caller(actor): Caller,
     Path(id): Path<String>,
-    Body(body): Body<NewTenant>,
+    Body(body): Body<RenamedTenant>,
 ) -> Result<StatusCode, AppError> {
     app.rename_tenant(&actor, &id, &body.name).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -119,6 +119,19 @@ pub struct Placed {
     pub standby: Option<String>,
 }
 
+/// The regions that production was seen to run in, those below the threshold, and what names no region.
+pub(crate) fn seen(
+    observations: &[Observation],
+    needs: &Needs,
+    threshold: NoiseThreshold,
+) -> (Vec<Seen>, Vec<Seen>, Vec<Observation>) {
+    let (all, unknown) = by_region(observations, needs);
+    let counts =
+        |seen: &Seen| seen.samples >= threshold.min_samples && seen.per_mille >= threshold.min_per_mille;
+    let (seen, noise) = all.into_iter().partition(counts);
+    (seen, noise, unknown)
+}
+
 /// Compares what was seen with where the tenant is, and proposes another placement where they overlap: away from all that it
 /// declared and all that was seen. A cell that it is in and that has no conflict is preferred.
 ///
@@ -132,11 +145,7 @@ pub fn review(
     cells: &[Cell],
     threshold: NoiseThreshold,
 ) -> Result<FootprintReport, PlacementError> {
-    let (all, unknown) = by_region(observations, needs);
-    let counts =
-        |seen: &Seen| seen.samples >= threshold.min_samples && seen.per_mille >= threshold.min_per_mille;
-    let (seen, noise): (Vec<Seen>, Vec<Seen>) = all.into_iter().partition(counts);
-
+    let (seen, noise, unknown) = seen(observations, needs, threshold);
     let mut conflicts = Vec::new();
     let roles = [(Role::Home, Some(&placed.home)), (Role::Standby, placed.standby.as_ref())];
     for (role, id) in roles.into_iter().filter_map(|(role, id)| Some((role, id?))) {

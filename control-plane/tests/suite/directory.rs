@@ -52,6 +52,7 @@ async fn tenants_that_others_made_stay_as_they_are(database: &Database) {
         id: "default".to_owned(),
         shard: 0,
         retention_days: 400,
+        home_cell: None,
         limits: Limits::unlimited(),
         keys: vec![KeyEntry::of(&key, [Scope::MetricsWrite])],
     };

@@ -9,6 +9,7 @@ mod mail;
 mod migrations;
 mod openapi;
 mod organisations;
+mod placement;
 mod quotas;
 mod routes;
 mod sessions;

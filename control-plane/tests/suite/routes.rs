@@ -113,6 +113,17 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
         Who::MembersAndKeys(&["owner", "admin", "member"]),
         r#"{"overlap_s":0}"#,
     ),
+    ("GET", "/regions", Who::Anybody, ""),
+    ("GET", "/cells", Who::Account, ""),
+    ("GET", "/tenants/{tenant}/placement", Who::Members(&ROLES), ""),
+    (
+        "PUT",
+        "/tenants/{tenant}/placement",
+        Who::Members(&["owner", "admin"]),
+        r#"{"production":["aws:eu-west-1"]}"#,
+    ),
+    ("POST", "/tenants/{tenant}/placement/propose", Who::Members(&ROLES), "{}"),
+    ("GET", "/tenants/{tenant}/placement/conflicts", Who::Members(&ROLES), ""),
     ("GET", "/tenants/{tenant}/quotas", Who::MembersAndKeys(&ROLES), ""),
     (
         "PUT",

@@ -110,6 +110,7 @@ pub(crate) fn directory(tenants: &[(&str, Limits, Scope)]) -> (Arc<Access>, Vec<
             id: (*name).to_owned(),
             shard: 0,
             retention_days: 30,
+            home_cell: None,
             limits: limits.clone(),
             keys: vec![key],
         });

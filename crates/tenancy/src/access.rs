@@ -190,6 +190,7 @@ mod tests {
             shard: 0,
             retention_days: 30,
             limits: Limits::default(),
+            home_cell: None,
             keys,
         };
         let document = DirectoryDocument { version, issued_at_ms: NOW_MS, tenants: vec![tenant] };

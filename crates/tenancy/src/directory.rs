@@ -17,7 +17,7 @@
 //!   "version": 42,
 //!   "issued_at_ms": 1790000000000,
 //!   "tenants": [{
-//!     "id": "acme", "shard": 0, "retention_days": 30,
+//!     "id": "acme", "shard": 0, "retention_days": 30, "home_cell": "eu-dublin",
 //!     "limits": {"samples_per_second": 50000, "active_series": null},
 //!     "keys": [{
 //!       "id": "4c90GbRkq1Za", "sha256": "<64 hexadecimal digits>", "scopes": ["metrics:write"],

@@ -257,6 +257,7 @@ fn tenant(id: &str) -> TenantEntry {
         id: id.to_owned(),
         shard: 0,
         retention_days: RETENTION_DAYS,
+        home_cell: None,
         limits: Limits::unlimited(),
         keys: Vec::new(),
     }

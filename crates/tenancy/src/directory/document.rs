@@ -41,6 +41,9 @@ pub struct TenantEntry {
     /// What the tenant may do.
     #[serde(default)]
     pub limits: Limits,
+    /// The cell that takes the tenant's writes and answers its queries, where a control plane has placed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home_cell: Option<String>,
     /// The tenant's keys; at most [`MAX_KEYS_PER_TENANT`], with ids that differ from all others of the document.
     #[serde(default)]
     pub keys: Vec<KeyEntry>,

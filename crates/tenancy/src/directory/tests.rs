@@ -20,7 +20,14 @@ fn entry(key: &ApiKey, scopes: &[Scope]) -> KeyEntry {
 }
 
 fn tenant(id: &str, keys: Vec<KeyEntry>) -> TenantEntry {
-    TenantEntry { id: id.to_owned(), shard: 3, retention_days: 30, limits: Limits::default(), keys }
+    TenantEntry {
+        id: id.to_owned(),
+        shard: 3,
+        retention_days: 30,
+        limits: Limits::default(),
+        home_cell: None,
+        keys,
+    }
 }
 
 fn document(tenants: Vec<TenantEntry>) -> DirectoryDocument {

@@ -24,6 +24,7 @@ pub(crate) async fn add_tenant_with(
             id: id.to_owned(),
             shard: 0,
             retention_days: 30,
+            home_cell: None,
             limits,
             keys: vec![entry],
         });

@@ -230,6 +230,7 @@ fn directory(keys: &Keys, limits: &Limits) -> DirectoryDocument {
         id: id.to_owned(),
         shard,
         retention_days: 30,
+        home_cell: None,
         limits,
         keys,
     };

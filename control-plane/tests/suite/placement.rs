@@ -1,0 +1,324 @@
+//! Placement: what a tenant declares, where it is put, and what happens when it turns up there.
+
+use std::collections::BTreeSet;
+
+use control_plane::placement::{Cell, Observation, RegionRef, resolve};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+use tenancy::DirectoryDocument;
+
+use crate::database::{Database, on_both_databases};
+use crate::world::{Person, World, signer};
+
+on_both_databases!(
+    a_tenant_is_placed_away_from_what_it_declares,
+    an_impossible_declaration_names_what_contradicts_what,
+    what_cannot_be_read_names_its_field,
+    telemetry_from_the_home_region_raises_a_conflict_once,
+    room_is_promised_once,
+    no_declaration_leads_into_its_own_regions,
+);
+
+async fn setting(database: &Database) -> (World, Person, String) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    (world, ada, organisation)
+}
+
+fn cell(id: &str, region: &str, capacity: u64) -> Cell {
+    let region = resolve(None, region).unwrap();
+    Cell { id: id.to_owned(), region, depends_on: Vec::new(), capacity, used: 0, cost_index: 100 }
+}
+
+/// The regions that an answer of `GET /cells` says a cell's outage comes with.
+fn regions_of(cells: &Value, id: &Value) -> BTreeSet<String> {
+    let cell = cells["cells"].as_array().unwrap().iter().find(|cell| cell["id"] == *id).unwrap();
+    let hidden = cell["depends_on"].as_array().unwrap().iter();
+    let named = std::iter::once(&cell["region"]).chain(hidden);
+    named.map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+async fn a_tenant_is_placed_away_from_what_it_declares(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let declaration = json!({
+        "production": ["eu-west-1", "(Europe) West Europe"], "standby": ["europe-west4"], "residency": ["EU"],
+        "latency": { "ms": 40 }, "capacity": 1000,
+    });
+    let tenants = format!("/organisations/{organisation}/tenants");
+    let body = json!({ "name": "production", "placement": declaration });
+    let tenant = world.post(&tenants, &ada, body).await.expect(201).field("id");
+    let path = format!("/tenants/{tenant}/placement");
+    let placement = world.get(&path, &ada).await.expect(200).json()["placement"].clone();
+    assert_eq!(placement["declaration"]["production"], declaration["production"]);
+    let decision = &placement["decision"];
+    let cells = world.get("/cells", &ada).await.expect(200).json();
+    for chosen in [&decision["home"], &decision["standby"]] {
+        let regions = regions_of(&cells, &chosen["cell"]);
+        for declared in ["aws:eu-west-1", "azure:westeurope", "gcp:europe-west4"] {
+            assert!(!regions.contains(declared), "{chosen}");
+        }
+        let reasons = chosen["reasons"].as_array().unwrap();
+        assert!(reasons.len() >= 4, "{chosen}");
+        let points: i64 = reasons.iter().map(|reason| reason["points"].as_i64().unwrap()).sum();
+        assert_eq!(chosen["score"], points);
+        assert!(reasons.iter().any(|reason| reason["text"].as_str().unwrap().contains("where data may be")));
+    }
+    let excluded = decision["excluded"].as_array().unwrap();
+    let dublin = excluded.iter().find(|excluded| excluded["cell"] == "eu-dublin").unwrap();
+    assert_eq!(dublin["obstacles"][0]["constraint"], "production");
+
+    // The data plane is told.
+    let home = decision["home"]["cell"].as_str().unwrap().to_owned();
+    let in_directory = |world: &World| {
+        let document = DirectoryDocument::open(&world.place.bytes().unwrap(), &signer().verifier()).unwrap();
+        document.tenants.into_iter().find(|entry| entry.id == tenant).and_then(|entry| entry.home_cell)
+    };
+    let id = telemetry::TenantId::new(&tenant).unwrap();
+    world.place.access_when(|directory| directory.tenant(&id).is_some()).await;
+    assert_eq!(in_directory(&world).as_ref(), Some(&home));
+
+    // Another declaration moves it, and a proposal moves nothing.
+    let moved =
+        json!({ "production": [decision["home"]["region"]], "residency": ["EU"], "without_standby": true });
+    let proposed = world
+        .post(&format!("{path}/propose"), &ada, json!({ "declaration": moved }))
+        .await
+        .expect(200)
+        .json();
+    assert_ne!(proposed["home"]["cell"], home);
+    assert_eq!(world.get(&path, &ada).await.expect(200).json()["placement"], placement);
+    let version = |world: &World| {
+        DirectoryDocument::open(&world.place.bytes().unwrap(), &signer().verifier()).unwrap().version
+    };
+    let before = version(&world);
+    let now = world.put(&path, &ada, moved).await.expect(200).json();
+    assert_eq!(now["decision"]["home"], proposed["home"]);
+    assert_eq!(now["decision"]["standby"], Value::Null);
+    world.place.access_when(|directory| directory.version() > before).await;
+    assert_eq!(in_directory(&world).unwrap(), now["decision"]["home"]["cell"].as_str().unwrap());
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    assert_eq!(
+        (&log["entries"][0]["action"], &log["entries"][0]["subject"]),
+        (&json!("placement.set"), &json!(tenant))
+    );
+}
+
+async fn an_impossible_declaration_names_what_contradicts_what(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let tenants = format!("/organisations/{organisation}/tenants");
+    let body =
+        json!({ "name": "a", "placement": { "production": ["gcp:europe-west2"], "residency": ["UK"] } });
+    let answer = world.post(&tenants, &ada, body).await;
+    assert_eq!(answer.problem(409), "no_cell_fits");
+    let why = &answer.json()["unplaceable"];
+    let sets: BTreeSet<String> = why["conflicts"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert_eq!(
+        sets,
+        BTreeSet::from([
+            r#"["production","residency"]"#.to_owned(),
+            r#"["residency","independent_standby"]"#.to_owned()
+        ])
+    );
+    assert!(!why["relaxations"].as_array().unwrap().is_empty(), "{why}");
+    assert_eq!(answer.json()["detail"], why["text"]);
+    let listed = world.get(&tenants, &ada).await.expect(200).json();
+    assert_eq!(listed["tenants"], json!([]), "nothing was made");
+
+    // The same for a change: the tenant stays where it was.
+    let tenant = world.tenant(&ada, &organisation).await;
+    let path = format!("/tenants/{tenant}/placement");
+    let before = world.get(&path, &ada).await.expect(200).json();
+    assert_eq!(world.put(&path, &ada, json!({ "residency": ["JP"] })).await.problem(409), "no_cell_fits");
+    let propose = json!({ "declaration": { "capacity": 1_000_000_000_000_u64 } });
+    let answer = world.post(&format!("{path}/propose"), &ada, propose).await;
+    assert_eq!(answer.problem(409), "no_cell_fits");
+    assert_eq!(answer.json()["unplaceable"]["conflicts"], json!([["capacity"]]));
+    assert_eq!(world.get(&path, &ada).await.expect(200).json(), before);
+}
+
+async fn what_cannot_be_read_names_its_field(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let path = format!("/tenants/{tenant}/placement");
+    for (body, field, hint) in [
+        (json!({ "production": ["eu-west-11"] }), "production", "did you mean aws:eu-west-1 (Dublin)"),
+        (json!({ "standby": ["the cellar"] }), "standby", "is no region"),
+        (json!({ "residency": ["Atlantis"] }), "residency", "is no place"),
+        (json!({ "production": vec!["eu-west-1"; 101] }), "production", "100 entries at most"),
+        (json!({ "capacity": u64::MAX }), "capacity", "at most"),
+    ] {
+        let answer = world.put(&path, &ada, body).await;
+        assert_eq!(answer.problem(422), "invalid_field");
+        assert_eq!(answer.field("field"), field);
+        assert!(answer.field("detail").contains(hint), "{answer:?}");
+    }
+    world.put(&path, &ada, json!({ "residancy": ["EU"] })).await.problem(400);
+    world.put(&path, &ada, json!({ "latency": { "miles": 3 } })).await.problem(400);
+    let catalogue = world.send(http::Method::GET, "/regions", None, None).await.expect(200).json();
+    assert_eq!(catalogue["regions"].as_array().unwrap().len(), RegionRef::all().count());
+    assert_eq!(catalogue["regions"][0]["id"], "aws:us-east-1");
+}
+
+fn seen(region: &str, samples: u64, at_ms: i64) -> Observation {
+    Observation {
+        provider: String::new(),
+        region: region.to_owned(),
+        zone: format!("{region}a"),
+        samples,
+        first_seen_ms: at_ms,
+        last_seen_ms: at_ms,
+    }
+}
+
+async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let viewer = world.member(&ada, &organisation, "viewer", "viewer").await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let path = format!("/tenants/{tenant}/placement");
+    let placement = world.get(&path, &ada).await.expect(200).json()["placement"].clone();
+    let home = placement["decision"]["home"]["region"].as_str().unwrap().to_owned();
+    let code = home.split_once(':').unwrap().1.to_owned();
+    let control_plane = &world.control_plane;
+
+    // A laptop is no production.
+    let mostly_elsewhere =
+        [seen("eu-south-1", 5_000_000, 10), seen(&code, 999, 10), seen("the cellar", 5, 10)];
+    control_plane.note_footprint(&tenant, &mostly_elsewhere).await.unwrap();
+    let conflicts = format!("{path}/conflicts");
+    let shown = world.get(&conflicts, &viewer).await.expect(200).json();
+    assert_eq!((&shown["conflicts"], &shown["proposal"]), (&json!([]), &Value::Null));
+    assert_eq!(
+        (&shown["seen"][0]["region"], &shown["seen"][0]["noise"]),
+        (&json!("aws:eu-south-1"), &json!(false))
+    );
+    assert_eq!((&shown["seen"][1]["region"], &shown["seen"][1]["noise"]), (&json!(home), &json!(true)));
+    assert_eq!(shown["unknown"][0]["region"], "the cellar");
+    assert!(world.mailbox.is_empty());
+
+    // Counts add up, and from then on it is one.
+    control_plane.note_footprint(&tenant, &[seen(&code, 20_000, 20)]).await.unwrap();
+    let mail = world.mailbox.next(&ada.email).await;
+    assert!(
+        mail.text.contains(&format!("20999 samples (4 in a thousand) came from {home}")),
+        "{}",
+        mail.text
+    );
+    assert!(mail.text.contains("A better place would be"), "{}", mail.text);
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    let open = &shown["conflicts"][0];
+    assert_eq!(
+        (&open["role"], &open["region"], &open["resolved_at_ms"]),
+        (&json!("home"), &json!(home), &Value::Null)
+    );
+    assert_eq!(shown["conflicts"].as_array().unwrap().len(), 1);
+    let evidence = shown["seen"].as_array().unwrap().iter().find(|seen| seen["region"] == home).unwrap();
+    assert_eq!(
+        (&evidence["samples"], &evidence["first_seen_ms"], &evidence["last_seen_ms"]),
+        (&json!(20_999), &json!(10), &json!(20))
+    );
+    assert_eq!(evidence["zones"], json!([format!("{code}a")]));
+    let proposed = shown["proposal"]["home"].clone();
+    assert_ne!(proposed["region"], home);
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    assert_eq!(log["entries"][0]["action"], "placement.conflict");
+    assert_eq!(log["entries"][0]["details"]["conflicts"][0]["evidence"]["samples"], 20_999);
+
+    // Once is enough.
+    control_plane.note_footprint(&tenant, &[seen(&code, 20_000, 30)]).await.unwrap();
+    control_plane.note_footprint("ten_of_nobody", &[seen(&code, 20_000, 30)]).await.unwrap();
+    assert!(world.mailbox.is_empty(), "only who manages tenants was told, and once");
+
+    // Its own declaration, without a word of the region, moves it away from what was seen.
+    let now = world.put(&path, &ada, json!({})).await.expect(200).json();
+    assert_eq!(now["decision"]["home"]["cell"], proposed["cell"]);
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert!(shown["conflicts"][0]["resolved_at_ms"].is_i64(), "{shown}");
+    assert_eq!(shown["proposal"], Value::Null);
+}
+
+async fn room_is_promised_once(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let control_plane = &world.control_plane;
+    let cells = world.get("/cells", &ada).await.expect(200).json();
+    for old in cells["cells"].as_array().unwrap() {
+        let (id, region) = (old["id"].as_str().unwrap(), old["region"].as_str().unwrap());
+        control_plane.put_cell(&cell(id, region, 1), true).await.unwrap();
+    }
+    control_plane.put_cell(&cell("one", "aws:eu-west-1", 1000), false).await.unwrap();
+    control_plane.put_cell(&cell("two", "gcp:europe-west4", 1000), false).await.unwrap();
+    let tenants = format!("/organisations/{organisation}/tenants");
+    let of = |capacity: u64| json!({ "name": "a", "placement": { "capacity": capacity } });
+    // Many at once: as many as fit, and none more.
+    let one = || world.post(&tenants, &ada, of(300));
+    let (a, b, c, d, e) = tokio::join!(one(), one(), one(), one(), one());
+    let mut made = Vec::new();
+    for answer in [a, b, c, d, e] {
+        match answer.status.as_u16() {
+            201 => made.push(answer.field("id")),
+            _ => assert_eq!(answer.problem(409), "no_cell_fits"),
+        }
+    }
+    assert_eq!(made.len(), 3);
+    let free = |cells: Value, id: &str| {
+        let cells = cells["cells"].as_array().unwrap().clone();
+        cells.into_iter().find(|cell| cell["id"] == id).unwrap()["free"].clone()
+    };
+    assert_eq!(free(world.get("/cells", &ada).await.expect(200).json(), "one"), 100);
+    // Who is there already has its room; who goes makes room.
+    world.put(&format!("/tenants/{}/placement", made[0]), &ada, json!({ "capacity": 400 })).await.expect(200);
+    world.delete(&format!("/tenants/{}", made[1]), &ada).await.expect(204);
+    world.post(&tenants, &ada, of(300)).await.expect(201);
+    assert_eq!(free(world.get("/cells", &ada).await.expect(200).json(), "two"), 0);
+}
+
+/// The same property as the solver's own, through the whole control plane and with what was seen on top.
+async fn no_declaration_leads_into_its_own_regions(database: &Database) {
+    let (world, ada, organisation) = setting(database).await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let path = format!("/tenants/{tenant}/placement/propose");
+    let cells = world.get("/cells", &ada).await.expect(200).json();
+    let homes: Vec<String> = cells["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| cell["region"].as_str().unwrap().to_owned())
+        .collect();
+    let seen_there = resolve(None, &homes[0]).unwrap();
+    world.control_plane.note_footprint(&tenant, &[seen(seen_there.code, 10_000, 1)]).await.unwrap();
+    let all: Vec<String> = RegionRef::all().map(|region| region.to_string()).collect();
+    let region = proptest::prop_oneof![
+        3 => proptest::sample::select(homes.clone()),
+        1 => proptest::sample::select(all)
+    ];
+    let regions = || proptest::collection::vec(region.clone(), 0..5);
+    let residency =
+        proptest::collection::vec(proptest::sample::select(vec!["EU", "UK", "US", "EEA", "JP"]), 0..2);
+    let declarations = (regions(), regions(), residency, proptest::bool::ANY);
+    let mut runner = TestRunner::deterministic();
+    let mut impossible = 0;
+    for _ in 0..200 {
+        let (production, standby, residency, alone) = declarations.new_tree(&mut runner).unwrap().current();
+        let footprint: BTreeSet<&String> = production.iter().chain(&standby).chain([&homes[0]]).collect();
+        let declaration = json!({
+            "production": production, "standby": standby, "residency": residency, "without_standby": alone,
+        });
+        let answer = world.post(&path, &ada, json!({ "declaration": declaration })).await;
+        if answer.status == 409 {
+            impossible += 1;
+            let why = answer.json()["unplaceable"].clone();
+            assert!(!why["conflicts"].as_array().unwrap().is_empty(), "{declaration} {why}");
+            continue;
+        }
+        let decision = answer.expect(200).json();
+        assert_eq!(decision["standby"].is_null(), alone);
+        for chosen in [&decision["home"], &decision["standby"]].into_iter().filter(|chosen| !chosen.is_null())
+        {
+            let touched = regions_of(&cells, &chosen["cell"]);
+            assert!(touched.iter().all(|region| !footprint.contains(region)), "{declaration} {decision}");
+            assert!(!chosen["reasons"].as_array().unwrap().is_empty());
+        }
+    }
+    assert!((10..190).contains(&impossible), "{impossible}");
+}
