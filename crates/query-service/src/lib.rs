@@ -34,7 +34,10 @@ pub mod tail;
 mod testing;
 mod texts;
 
-pub use cache::{CacheError, CacheParts, CacheSettings, CacheStats, KindStats, PageCache, PageKind};
+pub use cache::{
+    CacheError, CacheParts, CacheSettings, CacheStats, KindStats, PageCache, PageKind, is_failed_write,
+    pages_not_written,
+};
 pub use engine::{Answer, Cost, EngineParts, Query, QueryEngine, QuerySettings, RequestOptions};
 pub use error::{Outcome, QueryError};
 pub use follow::{Follower, FollowerParts, FollowerStats};

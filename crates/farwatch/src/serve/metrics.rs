@@ -226,6 +226,11 @@ fn cache(page: &mut Exposition<'_>, stats: &CacheStats) {
         ("got_bytes", "Bytes of pages from the object store.", stats.got_bytes),
         ("hedges", "Second requests for pages, made because the first was slow.", stats.hedges),
         ("hedges_won", "Second requests that were quicker than the first.", stats.hedges_won),
+        (
+            "unwritten_pages",
+            "Pages that the disk did not take, such as when it is full.",
+            super::logging::unwritten_pages(),
+        ),
     ];
     for (name, help, count) in counters {
         page.single(Kind::Counter, &format!("farwatch_cache_{name}_total"), help, count as f64);

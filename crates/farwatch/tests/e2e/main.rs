@@ -9,7 +9,7 @@ mod bad_input;
 mod command_line;
 mod compaction;
 mod control_plane;
-mod crash;
+mod drills;
 mod first_start;
 mod object_store;
 mod opentelemetry;

@@ -1,6 +1,7 @@
-//! Learns from `foyer` what it drops on the way to disk: it says so in its metrics alone.
+//! Learns from `foyer` what it drops on the way to disk: it says so in its metrics alone, and what the disk refuses in its log alone.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,6 +9,40 @@ use mixtrics::metrics::{
     BoxedCounter, BoxedCounterVec, BoxedGaugeVec, BoxedHistogramVec, CounterOps, CounterVecOps, RegistryOps,
 };
 use mixtrics::registry::noop::NoopMetricsRegistry;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata};
+
+/// Where `foyer` writes pages to disk.
+const WRITER: &str = "foyer_storage::engine::block::flusher";
+/// The field that lists the pages of a write that failed.
+const PAGES: &str = "indices";
+
+/// Whether a line of the log is about a write of pages that the disk did not take, such as when it is full. Each such line has
+/// a backtrace of hundreds of lines and there is one for each write; so they are better counted by [`pages_not_written`].
+#[must_use]
+pub fn is_failed_write(line: &Metadata<'_>) -> bool {
+    // One line has the pages and the error, another one only the error.
+    let is_failure = || [PAGES, "e"].iter().any(|name| line.fields().field(name).is_some());
+    line.target() == WRITER && *line.level() == Level::ERROR && is_failure()
+}
+
+/// How many pages a line of the log says that the disk did not take.
+#[must_use]
+pub fn pages_not_written(line: &Event<'_>) -> u64 {
+    struct Pages(u64);
+    impl Visit for Pages {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            if field.name() == PAGES {
+                self.0 = format!("{value:?}").matches("hash:").count() as u64;
+            }
+        }
+    }
+    let mut pages = Pages(0);
+    if is_failed_write(line.metadata()) {
+        line.record(&mut pages);
+    }
+    pages.0
+}
 
 /// Counts pages that were not written to disk because too many were waiting. All other metrics go nowhere.
 #[derive(Clone, Debug, Default)]

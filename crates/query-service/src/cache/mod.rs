@@ -37,6 +37,7 @@ use tokio::sync::Semaphore;
 use crate::limits::{GETS_AT_ONCE, MAX_GET_BYTES, TENANT_SHARE_OF_GETS};
 use flights::{Flights, Pilot};
 use hedge::Hedging;
+pub use dropped::{is_failed_write, pages_not_written};
 pub use page::PageKind;
 use page::{Page, PageKey};
 use shares::owner_of;

@@ -58,6 +58,9 @@ class Server(ThreadedWSGIServer):
     def handle_error(self, request, client_address):
         pass
 
+    def log(self, *_):
+        pass
+
     def kill(self):
         self.shutdown()
         self.server_close()

@@ -20,8 +20,8 @@ const CACHE_MIB: u32 = 16;
 const REFILL: Duration = Duration::from_millis(50);
 /// How long readers ask a process that has nothing in memory.
 const COLD_READS: Duration = Duration::from_secs(1);
-/// The metric of pages that are not on the cache's disk.
-const DROPPED: &str = "farwatch_cache_dropped_writes_total";
+/// The metric of pages that the disk of the cache did not take.
+const UNWRITTEN: &str = "farwatch_cache_unwritten_pages_total";
 /// The metric of pages that had to be read.
 const MISSES: &str = "farwatch_cache_misses_total";
 
@@ -31,7 +31,7 @@ pub(super) struct Disk {
     fault_time: Duration,
     acked_when_full: usize,
     /// What processes that are gone now had counted.
-    dropped_writes: u64,
+    unwritten: u64,
     misses: u64,
 }
 
@@ -50,7 +50,7 @@ impl Strike for Disk {
         cell.start(ALL).await?;
         cache.fill().map_err(failed)?;
         let fault_time = args.fault_time;
-        Ok(Self { bucket, cache, fault_time, acked_when_full: 0, dropped_writes: 0, misses: 0 })
+        Ok(Self { bucket, cache, fault_time, acked_when_full: 0, unwritten: 0, misses: 0 })
     }
 
     async fn strike(
@@ -78,7 +78,7 @@ impl Strike for Disk {
         let _: serde_json::Value = cell.ask(&["compact", "--once", "--json"]).await?;
         cell.start(ALL).await?;
         tokio::time::sleep(COLD_READS).await;
-        self.dropped_writes += cell.metric(DROPPED).await.unwrap_or_default() as u64;
+        self.unwritten += cell.metric(UNWRITTEN).await.unwrap_or_default() as u64;
         self.misses += cell.metric(MISSES).await.unwrap_or_default() as u64;
         Ok(())
     }
@@ -97,7 +97,7 @@ impl Strike for Disk {
         Figures::from([
             ("requests acked with a full disk", self.acked_when_full as u64),
             ("pages that queries read from the bucket", self.misses),
-            ("writes that the cache's full disk refused", self.dropped_writes),
+            ("pages that the full disk of the cache did not take", self.unwritten),
         ])
     }
 }

@@ -16,7 +16,7 @@ use crate::commands::CommandError;
 
 /// What may happen to every request.
 const WEATHER: Weather =
-    Weather { cut_request: 0.04, lose_answer: 0.04, cut_answer: 0.04, delay: 0.04, late: 0.004 };
+    Weather { cut_request: 0.06, lose_answer: 0.04, cut_answer: 0.04, delay: 0.06, late: 0.003 };
 
 pub(super) struct Network {
     _server: S3Server,

@@ -18,7 +18,7 @@ const INGEST: &str = "ingest";
 const QUERY: &str = "query";
 const COMPACT: &str = "compact";
 /// How long a compaction of everything is left alone at most.
-const COMPACTION_LIFE_MAX: Duration = Duration::from_millis(400);
+const COMPACTION_LIFE_MAX: Duration = Duration::from_secs(2);
 /// How often the query process is killed as well.
 const QUERY_KILL_PROBABILITY: f64 = 0.5;
 

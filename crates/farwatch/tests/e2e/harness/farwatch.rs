@@ -89,17 +89,8 @@ impl Farwatch {
 
     /// Asks it to end (SIGTERM).
     pub(crate) fn signal_termination(&self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// `kill -9` while others hold on to it.
-    pub(crate) fn signal_kill(&self) {
-        self.signal(Signal::KILL);
-    }
-
-    fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
-        kill_process(id, signal).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
     }
 
     /// Whether the process is still the one that was started.
