@@ -239,7 +239,7 @@ impl<'a> Call<'a> {
             F::AvgOverTime => return self.averages(out),
             F::MinOverTime | F::MaxOverTime => self.extremes(out),
             F::TsOfMinOverTime | F::TsOfMaxOverTime => self.times_of_extremes(out),
-            F::StddevOverTime | F::StdvarOverTime => self.variances(out),
+            F::StddevOverTime | F::StdvarOverTime => return self.variances(out),
             F::CountOverTime | F::PresentOverTime => self.counts(out),
             F::LastOverTime | F::TsOfLastOverTime => self.lasts(out),
             F::Changes | F::Resets => self.transitions(out),

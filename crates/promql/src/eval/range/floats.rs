@@ -12,6 +12,9 @@ use crate::eval::column::Column;
 use crate::eval::kahan::Kahan;
 use crate::eval::notes::Note;
 
+/// A deviation that is smaller than the mean by this factor has lost too many digits. Prometheus's error is about 2⁻⁵² by it.
+const CLOSE_TOGETHER: f64 = 1e-6;
+
 impl Call<'_> {
     /// Notes what a function does that has no use for histograms, and says whether there are floats for it.
     pub(super) fn floats_only(&self, window: &Window, needed: usize) -> bool {
@@ -129,7 +132,9 @@ impl Call<'_> {
         }
     }
 
-    pub(super) fn variances(&self, out: &mut Column) {
+    /// `stddev_over_time` and `stdvar_over_time`. What comes out must also be what Prometheus says, which goes through the
+    /// window and loses digits where values are large and close to each other. There the window is gone through here, too.
+    pub(super) fn variances(&self, out: &mut Column) -> Result<(), EvalError> {
         let values = &self.samples.values;
         let root = self.function == RangeFunction::StddevOverTime;
         // Variances do not depend on where 0 is; near the values, differences keep their digits.
@@ -137,14 +142,21 @@ impl Call<'_> {
         let origin = finite.min_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
         let mut sliding = Sliding::new(Moments::merge);
         for window in self.windows() {
-            if self.floats_only(&window, 1)
-                && let Some(moments) =
-                    sliding.fold(window.floats, |index| Moments::of(values[index] - origin))
-            {
-                let variance = moments.variance();
-                out.floats[window.step] = if root { variance.sqrt() } else { variance };
+            if !self.floats_only(&window, 1) {
+                continue;
             }
+            let floats = window.floats.clone();
+            let quick = sliding.fold(floats.clone(), |index| Moments::of(values[index] - origin));
+            let variance = match quick {
+                Some(moments) if !moments.is_close_together(origin) => moments.variance(),
+                _ => {
+                    self.worker.rescan(floats.len())?;
+                    variance_through(&values[floats])
+                }
+            };
+            out.floats[window.step] = if root { variance.sqrt() } else { variance };
         }
+        Ok(())
     }
 
     pub(super) fn counts(&self, out: &mut Column) {
@@ -213,6 +225,19 @@ fn mean_of_shares(values: &[f64], omitted: &[Omitted], count: f64) -> f64 {
     mean.total()
 }
 
+/// The variance as Prometheus adds it up.
+fn variance_through(values: &[f64]) -> f64 {
+    let (mut mean, mut squares) = (Kahan::default(), Kahan::default());
+    let mut count = 0.0;
+    for value in values {
+        count += 1.0;
+        let delta = value - mean.plain_total();
+        mean.add(delta / count);
+        squares.add(delta * (value - mean.plain_total()));
+    }
+    squares.plain_total() / count
+}
+
 /// Count, mean and squared deviations, which can be merged (Chan et al., "Updating formulae and a pairwise algorithm for
 /// computing sample variances", 1979).
 #[derive(Clone, Copy, Debug)]
@@ -248,5 +273,13 @@ impl Moments {
 
     pub(crate) fn variance(self) -> f64 {
         self.squares / self.count
+    }
+
+    /// Whether values differ by so little of their distance from 0 that digits of their differences are lost to it. They are
+    /// `origin` more than those taken in.
+    fn is_close_together(self, origin: f64) -> bool {
+        let small = (self.mean + origin) * CLOSE_TOGETHER;
+        // Of equal values nothing is lost.
+        self.squares != 0.0 && self.variance() < small * small
     }
 }

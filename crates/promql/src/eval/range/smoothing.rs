@@ -96,6 +96,10 @@ impl Call<'_> {
             _ => None,
         };
         let mut sliding = method.as_ref().map(|method| Sliding::new(|first, then| method.merge(first, then)));
+        // Of equal values the last digit must not waver, or a rate of it takes it for a reset. Windows of as many of them have the
+        // same level.
+        let same_since = if method.is_some() { runs(values) } else { Vec::new() };
+        let mut constant_before = None;
         for window in self.windows() {
             let (smoothing, trend) = (self.param(0, window.step), self.param(1, window.step));
             for (what, factor, short) in [("smoothing", smoothing, "sf"), ("trend", trend, "tf")] {
@@ -110,7 +114,17 @@ impl Call<'_> {
                 continue;
             }
             let floats = window.floats.clone();
+            let is_constant = method.is_some() && same_since[floats.end - 1] <= floats.start;
+            let of_constant = (values[floats.start].to_bits(), floats.len());
+            if let Some((of, level)) = constant_before
+                && is_constant
+                && of == of_constant
+            {
+                out.floats[window.step] = level;
+                continue;
+            }
             let quick = match (&method, &mut sliding) {
+                _ if is_constant => None,
                 (Some(method), Some(sliding)) if floats.len() > SHORT => {
                     let (first, second) = (values[floats.start], values[floats.start + 1]);
                     let effect = sliding.fold(floats.start + 2..floats.end, |index| method.of(values[index]));
@@ -121,16 +135,31 @@ impl Call<'_> {
                 }
                 _ => None,
             };
-            out.floats[window.step] = match quick {
+            let level = match quick {
                 Some(level) => level,
                 None => {
                     self.worker.rescan(floats.len())?;
                     smooth(&values[floats], smoothing, trend)
                 }
             };
+            constant_before = is_constant.then_some((of_constant, level));
+            out.floats[window.step] = level;
         }
         Ok(())
     }
+}
+
+/// For each value the first of those up to it that are equal to it, none other between.
+fn runs(values: &[f64]) -> Vec<usize> {
+    let mut since = 0;
+    let mut runs = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        if *value != values[since] {
+            since = index;
+        }
+        runs.push(since);
+    }
+    runs
 }
 
 /// The level after at least two values.
@@ -152,6 +181,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn runs_begin_where_values_change() {
+        assert_eq!(runs(&[1.0, 1.0, 2.0, 2.0, 2.0, 1.0]), [0, 0, 2, 2, 2, 5]);
+        assert_eq!(runs(&[f64::NAN, f64::NAN]), [0, 1]);
+    }
 
     proptest! {
         /// Parts put together have the effect of all their samples one after the other.
