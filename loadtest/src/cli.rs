@@ -41,6 +41,8 @@ pub enum Command {
     /// Write the same payloads to several servers, one after another, bring each to rest, and print what is stored and
     /// what that took.
     Storage(Storage),
+    /// Ask a process that has just started, over compacted data in an S3 bucket that is some milliseconds away.
+    Cold(Cold),
 }
 
 /// Which server.
@@ -343,6 +345,30 @@ pub struct Storage {
     /// How long to wait at most for each server to come to rest, after the load and again after it was told to merge.
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
+    /// Which samples.
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+}
+
+/// `loadtest cold`.
+#[derive(Debug, Args)]
+pub struct Cold {
+    /// A farwatch binary.
+    #[arg(long)]
+    pub farwatch: PathBuf,
+    /// Program that runs an S3 server for the data, with its arguments, such as
+    /// "python3 crates/segment-store/tests/support/moto_server.py".
+    #[arg(long)]
+    pub s3_server: String,
+    /// How much later the bucket answers, the nearest first; may be repeated.
+    #[arg(long, default_values = ["0ms", "20ms", "60ms"], value_parser = humantime::parse_duration)]
+    pub delay: Vec<Duration>,
+    /// Starts of a process for each question and delay.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Directory below which data and logs go [default: the system's temporary directory].
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
     /// Which samples.
     #[command(flatten)]
     pub workload: WorkloadArgs,

@@ -56,3 +56,9 @@ pub const COMMAND_POLL: Duration = Duration::from_millis(5);
 
 /// VictoriaMetrics writes what it has in memory to disk after five seconds; then one more for doing it.
 pub const VICTORIA_METRICS_TO_DISK: Duration = Duration::from_secs(6);
+
+/// How long a process that has just started is left alone before it is asked, and before it is killed.
+pub const COLD_PAUSE: Duration = Duration::from_millis(300);
+
+/// How often a question is asked again of a process that has answered it.
+pub const COLD_WARM_RUNS: usize = 5;

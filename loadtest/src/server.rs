@@ -219,6 +219,7 @@ impl Launch {
         let begun = clock::now();
         let child = Command::new(&self.binary)
             .args(args)
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(both)

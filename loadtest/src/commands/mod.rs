@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub mod cold;
 pub mod compare;
 pub mod drill;
 pub mod queries;
@@ -110,6 +111,7 @@ pub async fn run(command: &Command) -> Result<Outcome, CommandError> {
         Command::Drill(args) => drill::run(args).await,
         Command::Compare(args) => compare::run(args).await,
         Command::Queries(args) => queries::run(args).await,
+        Command::Cold(args) => cold::run(args).await,
         Command::Storage(args) => storage::run(args).await,
     }
 }

@@ -18,9 +18,10 @@ use crate::stats::Latencies;
 pub(super) const ALL: &str = "all";
 
 /// The credentials that the S3 servers of `crates/segment-store/tests/support` have.
-const S3_VARIABLES: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+pub(in crate::commands) const S3_VARIABLES: [(&str, &str); 2] =
+    [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 /// The bucket's name there.
-pub(super) const S3_BUCKET: &str = "farwatch-drill";
+pub(in crate::commands) const S3_BUCKET: &str = "farwatch-drill";
 
 /// Where something is served at the moment; a restart may change it.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@
 //!
 //! A killed process leaves its written files to the kernel: drills show what a crash of processes loses, not what a power cut would.
 
-mod cell;
+pub(super) mod cell;
 mod compactors;
 mod crash;
 mod disk;
@@ -20,7 +20,7 @@ mod proxy;
 mod report;
 mod roles;
 mod s3;
-mod s3_server;
+pub(super) mod s3_server;
 mod small_disk;
 mod traffic;
 

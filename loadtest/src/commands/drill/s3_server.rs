@@ -16,18 +16,18 @@ const ANSWER_TIME: Duration = Duration::from_secs(90);
 /// `listening PORT`, and takes two commands on its standard input: `kill`, which it answers with `killed`, and `start`, answered
 /// with `listening PORT` again. It ends when its standard input does.
 #[derive(Debug)]
-pub(super) struct S3Server {
+pub(in crate::commands) struct S3Server {
     command: String,
     _process: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     /// The port on the loopback that it serves on.
-    pub(super) port: u16,
+    pub(in crate::commands) port: u16,
 }
 
 impl S3Server {
     /// Starts `command`, a program and its arguments with spaces between.
-    pub(super) async fn start(command: &str) -> Result<Self, CommandError> {
+    pub(in crate::commands) async fn start(command: &str) -> Result<Self, CommandError> {
         let failed =
             |reason: &str| CommandError::Tool { words: command.to_owned(), reason: reason.to_owned() };
         let mut words = command.split_whitespace();

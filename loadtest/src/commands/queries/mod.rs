@@ -84,15 +84,16 @@ fn more_args(product: Product) -> &'static [&'static str] {
     }
 }
 
-/// From the first to the last whole step of the data.
-fn span(settings: &Settings, samples: usize) -> Span {
+/// From the first to the last whole step of the data, and all of it.
+pub(super) fn span(settings: &Settings, samples: usize) -> Span {
     let step_s = (settings.interval.as_secs() as i64).max(1);
     let rounds = samples.div_ceil(settings.series).max(1) as i64;
     let start_s = settings.start_ms.div_euclid(1000);
     let data_end_s = start_s + rounds * settings.interval.as_millis() as i64 / 1000;
     let aligned = |seconds: i64| seconds.div_euclid(step_s) * step_s;
     let end_s = aligned(data_end_s);
-    Span { start_s: aligned(start_s + 2 * step_s).min(end_s), end_s, step_s }
+    let whole_s = (aligned(start_s), end_s + 2 * step_s);
+    Span { start_s: aligned(start_s + 2 * step_s).min(end_s), end_s, step_s, whole_s }
 }
 
 async fn load(
@@ -277,5 +278,6 @@ mod tests {
         };
         let span = span(&settings, 95);
         assert_eq!((span.start_s, span.end_s, span.step_s), (1_000_035, 1_000_155, 15));
+        assert_eq!(span.whole_s, (1_000_005, 1_000_185));
     }
 }
