@@ -26,6 +26,9 @@ use crate::tail::Tail;
 pub struct EngineParts {
     /// Turns true once the tail knows everything that is in the bucket ([`crate::Follower::caught_up`]).
     pub caught_up: watch::Receiver<bool>,
+    /// Turns true once the newest of that is in memory ([`crate::Follower::warm`]). Until then queries read it from the bucket, and
+    /// those that would take too much memory for that wait.
+    pub warm: watch::Receiver<bool>,
     /// Where data is: what compaction made, and the tail beside it.
     pub segments: Arc<Segments>,
     /// The shard of `tail`. Tenants of other shards are not served here.
@@ -333,8 +336,8 @@ impl QueryEngine {
             bytes: tenant.limits.query_bytes.unwrap_or(u64::MAX),
             memory_bytes: settings.limits.max_memory_bytes,
         };
-        let fetching = TenantSource::fetch(&self.parts.segments, &tenant.id, &scope, limits);
-        let source = tokio::time::timeout(deadline.left(), fetching).await.map_err(|_| {
+        let source = tokio::time::timeout(deadline.left(), self.fetch(tenant, &scope, limits)).await;
+        let source = source.map_err(|_| {
             deadline.error("reading stored data, or waiting for memory for it (limit fetched_memory)")
         })??;
         self.counters.cold_bytes.fetch_add(source.cold_bytes(), Ordering::Relaxed);
@@ -360,6 +363,28 @@ impl QueryEngine {
             tracing::error!(error, "a query ended badly");
             Err(QueryError::Internal)
         })
+    }
+
+    /// Fetches what a query needs. What does not fit in its memory may do so once the newest data is in the tail: where that is still
+    /// to come, it is waited for.
+    async fn fetch(
+        &self,
+        tenant: &Tenant,
+        scope: &Scope,
+        limits: FetchLimits,
+    ) -> Result<TenantSource, QueryError> {
+        let mut warm = self.parts.warm.clone();
+        let was_warm = *warm.borrow();
+        match TenantSource::fetch(&self.parts.segments, &tenant.id, scope, limits).await {
+            Err(error) if error.is_of_memory() && !was_warm => {
+                let is_warm = warm.wait_for(|warm| *warm).await.is_ok();
+                if !is_warm {
+                    return Err(error);
+                }
+                TenantSource::fetch(&self.parts.segments, &tenant.id, scope, limits).await
+            }
+            fetched => fetched,
+        }
     }
 
     /// The tenant's gate; new limits in the directory make a new one.

@@ -189,6 +189,11 @@ pub(crate) struct ErrorKind {
 }
 
 impl QueryError {
+    /// Whether the query would have to hold too much.
+    pub(crate) fn is_of_memory(&self) -> bool {
+        matches!(self, Self::Limit(LimitExceeded::Memory { .. }) | Self::FetchedMemory { .. })
+    }
+
     pub(crate) fn kind(&self) -> ErrorKind {
         let (status, error_type, outcome) = match self {
             Self::BadRequest(_) => (400, "bad_data", Outcome::BadRequest),

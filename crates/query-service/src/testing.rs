@@ -76,16 +76,17 @@ pub(crate) fn segments(tail: &Arc<Tail>, bucket: &Arc<dyn Bucket>, clock: Arc<dy
     })
 }
 
-/// An engine over `tail` whose follower has caught up, or never does.
+/// An engine over `tail` whose follower has caught up and warmed up, or never does.
 pub(crate) fn engine(
     tail: &Arc<Tail>,
     bucket: Arc<dyn Bucket>,
-    caught_up: watch::Receiver<bool>,
+    (caught_up, warm): (watch::Receiver<bool>, watch::Receiver<bool>),
     settings: QuerySettings,
 ) -> QueryEngine {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW_MS));
     QueryEngine::new(EngineParts {
         segments: segments(tail, &bucket, Arc::clone(&clock)),
+        warm,
         caught_up,
         shard: ShardId(0),
         clock,

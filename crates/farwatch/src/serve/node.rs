@@ -11,9 +11,10 @@ use query_service::{
     CacheError, CacheParts, CacheSettings, EngineParts, Follower, FollowerParts, FollowerStats, PageCache,
     QueryEngine, QuerySettings, Segments, SegmentsParts, SegmentsSettings, Tail, TailSettings,
 };
+use rand::Rng as _;
 use segment_store::compact::{
     CommitListener, Compactor, CompactorHandle, CompactorParts, CompactorSettings, CompactorStats,
-    NoListener, RetentionPolicy,
+    RetentionPolicy,
 };
 use segment_store::{
     Bucket, Clock, Counted, GroupCommit, GroupCommitParts, GroupCommitSettings, NoTail, Retrying, Seed,
@@ -26,7 +27,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wire::otlp::MetricOptions;
 
-use super::control::{self, Control, ControlError};
+use super::activity::{NameCounter, Reporter};
+use super::control::{self, Control, ControlError, ControlNews};
 use super::directory::{self, FirstKey, SetupParts};
 use super::limits::{BACKGROUND_TIME, FLUSH_TIME};
 use crate::bucket;
@@ -94,6 +96,7 @@ pub struct Node {
     compactor: Mutex<Option<CompactorHandle>>,
     stop: CancellationToken,
     directory_poller: Mutex<Option<JoinHandle<()>>>,
+    reporter: Mutex<Option<JoinHandle<()>>>,
     _data: DataLock,
 }
 
@@ -163,6 +166,12 @@ impl Node {
             Some(query) => Arc::clone(&query.tail) as _,
             None => Arc::new(NoTail),
         };
+        let (mut names, mut tail) = (None, tail);
+        if config.service.role.ingest {
+            let counter = Arc::new(NameCounter::new(tail));
+            tail = Arc::clone(&counter) as _;
+            names = Some(counter);
+        }
         let (commit, ingest) = if config.service.role.ingest {
             let commit = Arc::new(GroupCommit::start(GroupCommitParts {
                 bucket: Arc::clone(&shared),
@@ -188,11 +197,6 @@ impl Node {
             (None, None)
         };
 
-        let compactor = match config.service.role.compact {
-            true => Some(compactor(&shared, &clock, &access, query.as_ref())?.start()),
-            false => None,
-        };
-
         let control_plane = match config.service.role.control_plane {
             true => {
                 let (bucket, clock) = (Arc::clone(&shared), Arc::clone(&clock));
@@ -201,7 +205,23 @@ impl Node {
             false => None,
         };
 
+        let news = control_plane.as_ref().map(Control::news);
+        let compactor = match config.service.role.compact {
+            true => Some(compactor(&shared, &clock, &access, query.as_ref(), news.clone())?.start()),
+            false => None,
+        };
+
         let stop = CancellationToken::new();
+        let reporter = Reporter {
+            bucket: Arc::clone(&shared),
+            access: Arc::clone(&access),
+            names,
+            requests: Arc::clone(&bucket),
+            clock: Arc::clone(&clock),
+            process: format!("{:032x}", seed()?.rng().random::<u128>()),
+            control: news,
+        };
+        let reporter = Mutex::new(Some(tokio::spawn(reporter.run(stop.clone()))));
         let poller = directory::poll(
             Arc::clone(&shared),
             Arc::clone(&access),
@@ -223,6 +243,7 @@ impl Node {
             compactor,
             stop,
             directory_poller,
+            reporter,
             _data: data,
         };
         Ok((node, hand_over))
@@ -255,6 +276,13 @@ impl Node {
     }
 
     async fn end_background(&self) {
+        // What it still has to tell, the control plane is to hear.
+        let reporter = self.reporter.lock().take();
+        if let Some(reporter) = reporter
+            && let Err(error) = reporter.await
+        {
+            tracing::error!(%error, "reporting activity had failed");
+        }
         let compactor = self.compactor.lock().take();
         if let Some(compactor) = compactor {
             compactor.shutdown().await;
@@ -294,12 +322,10 @@ fn compactor(
     clock: &Arc<dyn Clock>,
     access: &Arc<Access>,
     query: Option<&QueryNode>,
+    control: Option<ControlNews>,
 ) -> Result<Compactor, NodeError> {
     let committed = query.and_then(|query| query.follower.lock().as_ref().map(Follower::committed));
-    let listener: Arc<dyn CommitListener> = match committed {
-        Some(committed) => Arc::new(Notifier(committed)),
-        None => Arc::new(NoListener),
-    };
+    let listener = Arc::new(Notifier { committed, control });
     Ok(Compactor::new(CompactorParts {
         bucket: Arc::clone(bucket),
         shard: SHARD,
@@ -312,16 +338,25 @@ fn compactor(
     }))
 }
 
-/// Tells the query node in this process that there is a new manifest.
+/// Tells the query node in this process that there is a new manifest, and the control plane that there is more in a ledger.
 #[derive(Debug)]
-struct Notifier(Arc<Notify>);
+struct Notifier {
+    committed: Option<Arc<Notify>>,
+    control: Option<ControlNews>,
+}
 
 impl CommitListener for Notifier {
     fn shard_committed(&self, _manifest: &ShardManifest) {
-        self.0.notify_one();
+        if let Some(committed) = &self.committed {
+            committed.notify_one();
+        }
     }
 
-    fn tenant_committed(&self, _tenant: &TenantId, _manifest: &TenantManifest) {}
+    fn tenant_committed(&self, tenant: &TenantId, _manifest: &TenantManifest) {
+        if let Some(control) = &self.control {
+            control.usage_changed(tenant);
+        }
+    }
 }
 
 /// Keeps data for as long as the tenant directory says; that of tenants which it does not have, for ever.
@@ -410,6 +445,7 @@ async fn query_node(
     let engine = Arc::new(QueryEngine::new(EngineParts {
         segments: Arc::clone(&segments),
         caught_up: follower.caught_up(),
+        warm: follower.warm(),
         shard: SHARD,
         clock: Arc::clone(clock),
         settings: QuerySettings {

@@ -43,9 +43,18 @@ impl Shard {
         caught_up: watch::Receiver<bool>,
         tail: TailSettings,
     ) -> Self {
+        Self::warming_up(limits, settings, (caught_up.clone(), caught_up), tail)
+    }
+
+    fn warming_up(
+        limits: Limits,
+        settings: QuerySettings,
+        (caught_up, warm): (watch::Receiver<bool>, watch::Receiver<bool>),
+        tail: TailSettings,
+    ) -> Self {
         let tail = Arc::new(Tail::new(tail));
         let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
-        let engine = Arc::new(engine(&tail, Arc::clone(&bucket), caught_up, settings));
+        let engine = Arc::new(engine(&tail, Arc::clone(&bucket), (caught_up, warm), settings));
         let (access, keys) = directory(&[
             ("acme", limits, Scope::MetricsRead),
             ("rival", Limits::default(), Scope::MetricsRead),
@@ -523,6 +532,34 @@ async fn a_query_before_the_tail_has_caught_up_waits_for_it() {
         announce.send_replace(true);
     };
     let ((status, body), ()) = tokio::join!(waiting, catching_up);
+    assert_eq!((status, body["data"]["result"].as_array().unwrap().len()), (200, 1), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_takes_too_much_memory_from_the_bucket_waits_until_its_data_is_in_memory() {
+    let (announce, warm) = watch::channel(false);
+    let promql = promql::Limits { max_memory_bytes: 64 << 10, ..promql::Limits::default() };
+    let settings = QuerySettings { limits: promql, ..QuerySettings::default() };
+    let started = (always_caught_up(), warm);
+    let shard = Shard::warming_up(Limits::default(), settings, started, TailSettings::default());
+    let batch = || {
+        let jobs: Vec<String> = (0..1_000).map(|job| job.to_string()).collect();
+        up(&jobs.iter().map(|job| (&**job, NOW_MS, 1.0)).collect::<Vec<_>>())
+    };
+    store(&*shard.bucket, segment(-1), &[("acme", batch())]).await;
+    let place = crate::PartitionPlace { segment: segment(-1), min_time_ms: NOW_MS, max_time_ms: NOW_MS };
+    shard.tail.note_cold(segment(-1), [(tenant_id("acme"), place)]);
+    let (status, body) = shard.get("/api/v1/query?query=up%7Bjob=%227%22%7D&timeout=2s").await;
+    assert_eq!((status, &body["errorType"]), (503, &json!("timeout")), "{body}");
+
+    let waiting = shard.get("/api/v1/query?query=up%7Bjob=%227%22%7D");
+    let warming_up = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        shard.tail.absorb_backlog(segment(-1), vec![(tenant_id("acme"), batch())]);
+        shard.tail.show_backlog();
+        announce.send_replace(true);
+    };
+    let ((status, body), ()) = tokio::join!(waiting, warming_up);
     assert_eq!((status, body["data"]["result"].as_array().unwrap().len()), (200, 1), "{body}");
 }
 

@@ -98,8 +98,7 @@ pub fn order_by_labels<R>(rows: &[R], series_of: impl Fn(&R) -> &Arc<Series>) ->
         keys.sort_unstable();
         return keys.into_iter().map(|key| key as u32).collect();
     }
-    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
-    order.sort_unstable_by(|&a, &b| {
+    let by_labels = |a: u32, b: u32| {
         let (left, right) = (ranks[a as usize], ranks[b as usize]);
         let by_series = if left.0 != 0 && left.0 == right.0 {
             left.1.cmp(&right.1)
@@ -107,7 +106,15 @@ pub fn order_by_labels<R>(rows: &[R], series_of: impl Fn(&R) -> &Arc<Series>) ->
             series_of(&rows[a as usize]).labels().cmp(series_of(&rows[b as usize]).labels())
         };
         by_series.then(a.cmp(&b))
-    });
+    };
+    // Those of each epoch by their ranks, and those without one by their labels: runs in order, which a stable sort merges with
+    // about one comparison of labels a row.
+    let mut keys: Vec<((u32, u32), u32)> = ranks.iter().copied().zip(0..).collect();
+    keys.sort_unstable();
+    let unranked = keys.partition_point(|(rank, _)| rank.0 == 0);
+    let mut order: Vec<u32> = keys.into_iter().map(|(_, row)| row).collect();
+    order[..unranked].sort_unstable_by(|&a, &b| by_labels(a, b));
+    order.sort_by(|&a, &b| by_labels(a, b));
     order
 }
 
