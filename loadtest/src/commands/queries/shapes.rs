@@ -50,6 +50,8 @@ pub struct Span {
     pub end_s: i64,
     /// Distance of steps.
     pub step_s: i64,
+    /// Before the first and after the last sample: what look-ups ask for.
+    pub whole_s: (i64, i64),
 }
 
 impl Shape {
@@ -64,11 +66,12 @@ impl Ask {
     /// The path, and the form that is posted there; without a form it is a GET.
     #[must_use]
     pub fn request(&self, span: Span) -> (String, Option<String>) {
-        let Span { start_s, end_s, step_s } = span;
+        let Span { start_s, end_s, step_s, whole_s: (from_s, to_s) } = span;
         let range = format!("start={start_s}&end={end_s}");
+        let whole = format!("start={from_s}&end={to_s}");
         let matching =
-            |selector: &str| format!("{range}&{}={}", percent_encode("match[]"), percent_encode(selector));
-        let of = |selector: Option<&str>| selector.map_or_else(|| range.clone(), matching);
+            |selector: &str| format!("{whole}&{}={}", percent_encode("match[]"), percent_encode(selector));
+        let of = |selector: Option<&str>| selector.map_or_else(|| whole.clone(), matching);
         match self {
             Self::Range(query) => {
                 let form = format!("query={}&{range}&step={step_s}", percent_encode(query));
@@ -127,7 +130,10 @@ use Agreement::{Nothing, Series, Values};
 /// Every shape, in the order of the table.
 ///
 /// VictoriaMetrics takes the sample before the window into rates, and looks back as far as samples are apart instead of
-/// five minutes; it knows of days, not of milliseconds, what there is in a span. So it is not compared in full everywhere.
+/// five minutes. So it is not compared in full everywhere.
+///
+/// Look-ups ask for all of the data. What there is in a part of it Farwatch knows to the millisecond and the others by days, or
+/// by what is in memory: asked for a part, they also name series that ended before it began.
 pub const SHAPES: &[Shape] = &[
     // Groups.
     range("sum of one metric", "sum(http_requests_total)", Values),
@@ -292,18 +298,18 @@ mod tests {
 
     #[test]
     fn requests_are_as_prometheus_reads_them() {
-        let span = Span { start_s: 1000, end_s: 1060, step_s: 15 };
+        let span = Span { start_s: 1000, end_s: 1060, step_s: 15, whole_s: (970, 1075) };
         assert_eq!(
             Ask::Range("a+b").request(span),
             ("/api/v1/query_range".to_owned(), Some("query=a%2Bb&start=1000&end=1060&step=15".to_owned()))
         );
         assert_eq!(
             Ask::Values("pod", Some("up")).request(span).0,
-            "/api/v1/label/pod/values?start=1000&end=1060&match%5B%5D=up"
+            "/api/v1/label/pod/values?start=970&end=1075&match%5B%5D=up"
         );
         assert_eq!(
             Ask::Series("up", 5).request(span).0,
-            "/api/v1/series?start=1000&end=1060&match%5B%5D=up&limit=5"
+            "/api/v1/series?start=970&end=1075&match%5B%5D=up&limit=5"
         );
         assert_eq!(
             Ask::Instant("up").request(span),
