@@ -24,35 +24,44 @@ pub(super) struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one of `mib` MiB over the empty directory `dir`.
+    /// Mounts one of `mib` MiB over the directory `dir`, which is made where it is missing.
     ///
     /// # Errors
     /// [`CommandError::NotRun`] where mounting is not allowed.
     pub(super) async fn mount(dir: &Path, mib: u32) -> Result<Self, CommandError> {
-        let not_run = |reason: &str| {
-            CommandError::NotRun(format!("a disk that can be filled needs the right to mount one: {reason}"))
-        };
-        std::fs::create_dir_all(dir).map_err(|error| not_run(&error.to_string()))?;
+        let not_run =
+            |why: String| CommandError::NotRun(format!("a disk to be filled cannot be mounted here: {why}"));
+        let dir = std::path::absolute(dir).map_err(|error| not_run(error.to_string()))?;
+        std::fs::create_dir_all(&dir).map_err(|error| not_run(error.to_string()))?;
+        // As root; otherwise as one who is root in a namespace of his own, where the system lets him.
+        match Self::mount_in(&["--mount"], &dir, mib).await {
+            Ok(disk) => Ok(disk),
+            Err(_) => Self::mount_in(&["--map-root-user", "--mount"], &dir, mib).await.map_err(not_run),
+        }
+    }
+
+    /// Mounts one in the namespaces that `unshare` is to make; the error is what it said.
+    async fn mount_in(namespaces: &[&str], dir: &Path, mib: u32) -> Result<Self, String> {
         let script = format!("mount -t tmpfs -o size={mib}m tmpfs \"$0\" && echo mounted && cat");
         let mut holder = Command::new("unshare")
-            .args(["--map-root-user", "--mount", "sh", "-c", &script])
+            .args(namespaces)
+            .args(["sh", "-c", &script])
             .arg(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| not_run(&format!("unshare: {error}")))?;
-        let pipes = holder.stdin.take().zip(holder.stdout.take());
-        let (leash, said) = pipes.ok_or_else(|| not_run("no pipes"))?;
+            .map_err(|error| format!("unshare: {error}"))?;
+        let leash = holder.stdin.take().ok_or("unshare has no pipes")?;
+        let said = holder.stdout.take().ok_or("unshare has no pipes")?;
         let said = BufReader::new(said).lines().next_line().await;
         if !matches!(&said, Ok(Some(line)) if line == "mounted") {
-            let output = holder.wait_with_output().await.map_err(|error| not_run(&error.to_string()))?;
-            return Err(not_run(String::from_utf8_lossy(&output.stderr).trim()));
+            let output = holder.wait_with_output().await.map_err(|error| error.to_string())?;
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
-        let pid = holder.id().ok_or_else(|| not_run("unshare has ended"))?;
-        let absolute = std::path::absolute(dir).map_err(|error| not_run(&error.to_string()))?;
-        let below_root = absolute.strip_prefix("/").unwrap_or(&absolute);
+        let pid = holder.id().ok_or("unshare has ended")?;
+        let below_root = dir.strip_prefix("/").unwrap_or(dir);
         let path = Path::new("/proc").join(pid.to_string()).join("root").join(below_root);
         Ok(Self { _holder: holder, _leash: leash, path })
     }
