@@ -130,8 +130,9 @@ const JUMPY: [&str; 15] = [
     "year",
 ];
 
-/// The same of functions of ranges: it may look like a reset.
-const JUMPY_OVER_TIME: [&str; 5] = ["changes", "increase", "irate", "rate", "resets"];
+/// The same of functions of ranges: it may look like a reset, or decide which value is the least.
+const JUMPY_OVER_TIME: [&str; 7] =
+    ["changes", "increase", "irate", "rate", "resets", "ts_of_max_over_time", "ts_of_min_over_time"];
 
 fn is_exact(text: &str) -> bool {
     !INEXACT.iter().any(|name| text.contains(name))

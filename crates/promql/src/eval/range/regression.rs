@@ -5,8 +5,8 @@
 //! same to many digits unless digits cancel each other out. So where they do, and in short windows, the window is gone
 //! through, in Prometheus's order.
 //!
-//! Where all values are whole numbers, as those of most counters are, sums up to each sample are exact, and a window's are
-//! the difference of two of them.
+//! Where all values are whole numbers, as those of most counters are, sums are exact, and samples that leave the window can be
+//! taken out of them again: that costs less than going through three samples.
 
 use std::ops::Range;
 
@@ -18,14 +18,10 @@ use crate::eval::kahan::Kahan;
 
 /// Windows of up to so many samples are gone through.
 pub(super) const SHORT: usize = 32;
-/// Windows of whole numbers of up to so many samples are gone through, too: there it costs no more.
-const SHORT_WHOLE: usize = 16;
 /// Whole numbers of up to this size are doubles without a gap between them.
 const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
-/// Samples of a series, and milliseconds from the first to the last, up to which sums of whole numbers fit: of times a year has
-/// 2³⁵, and Σty is below 2²⁰ × 2⁴⁰ × 2⁵³.
-const MAX_WHOLE_SAMPLES: usize = 1 << 20;
-const MAX_WHOLE_SPAN_MS: i64 = 1 << 40;
+/// Sums of whole numbers up to here are taken.
+const MAX_WHOLE_SUM: f64 = (1_u64 << 62) as f64;
 /// A result has lost too many digits when it is smaller than its terms by this factor.
 const MAX_CANCELLATION: f64 = 1e4;
 
@@ -35,11 +31,35 @@ pub(super) fn keeps_digits(result: f64, terms: &[f64]) -> bool {
     terms.iter().all(|term| term.abs() <= result.abs() * MAX_CANCELLATION)
 }
 
-/// Slope (per second) and the value at some time.
+/// A line through samples.
 #[derive(Clone, Copy)]
 struct Line {
+    /// Per second.
     slope: f64,
-    intercept: f64,
+    /// Number of samples.
+    count: f64,
+    /// Sums of times, in seconds relative to some time, and of values.
+    x: f64,
+    y: f64,
+}
+
+impl Line {
+    /// The line of samples that all have this value.
+    fn constant(value: f64) -> Self {
+        let slope = if value.is_infinite() { f64::NAN } else { 0.0 };
+        Self { slope, count: 1.0, x: 0.0, y: value }
+    }
+
+    /// The value so many seconds after the time that times are relative to.
+    fn ahead(&self, seconds: f64) -> f64 {
+        self.slope * seconds + (self.y / self.count - self.slope * self.x / self.count)
+    }
+
+    /// Whether the value ahead has most digits of what it is made of.
+    fn keeps_digits_ahead(&self, seconds: f64) -> bool {
+        let terms = [self.slope * seconds, self.y / self.count, self.slope * self.x / self.count];
+        keeps_digits(self.ahead(seconds), &terms)
+    }
 }
 
 impl Call<'_> {
@@ -47,30 +67,27 @@ impl Call<'_> {
     pub(super) fn regressions(&self, out: &mut Column) -> Result<(), EvalError> {
         let (values, times) = (&self.samples.values, &self.samples.timestamps_ms);
         let mut sliding = Sliding::new(Sums::merge);
-        let whole = WholeSums::new(times, values);
+        let predicts = self.function == RangeFunction::PredictLinear;
+        let mut whole = WholeWindow::new(times, values, self.farthest_ms(predicts));
         for window in self.windows() {
             if !self.floats_only(&window, 2) {
                 continue;
             }
             let floats = window.floats.clone();
-            let ahead = (self.function == RangeFunction::PredictLinear).then(|| self.param(0, window.step));
+            let ahead = predicts.then(|| self.param(0, window.step));
             let at_ms = match ahead {
                 Some(_) => self.grid.time_ms(window.step),
                 // Times relative to one nearby keep their digits.
                 None => times[floats.start],
             };
-            let result =
-                |line: Line| ahead.map_or(line.slope, |seconds| line.slope * seconds + line.intercept);
-            let quick = match &whole {
-                Some(whole) if floats.len() > SHORT_WHOLE => whole.line(values, floats.clone(), at_ms),
-                None if floats.len() > SHORT => sliding
+            let quick = match &mut whole {
+                Some(whole) if floats.len() <= whole.max_samples => whole.line(floats.clone(), at_ms),
+                _ if floats.len() > SHORT => sliding
                     .fold(floats.clone(), |index| Sums::of(times[index], values[index]))
                     .and_then(|sums| sums.line(at_ms)),
                 _ => None,
             };
-            let quick = quick.filter(|line| {
-                ahead.is_none_or(|ahead| keeps_digits(result(*line), &[line.slope * ahead, line.intercept]))
-            });
+            let quick = quick.filter(|line| ahead.is_none_or(|ahead| line.keeps_digits_ahead(ahead)));
             let line = match quick {
                 Some(line) => line,
                 None => {
@@ -78,9 +95,20 @@ impl Call<'_> {
                     line_through(&times[floats.clone()], &values[floats], at_ms)
                 }
             };
-            out.floats[window.step] = result(line);
+            out.floats[window.step] = ahead.map_or(line.slope, |seconds| line.ahead(seconds));
         }
         Ok(())
+    }
+
+    /// How far at most a sample is from the time that times are relative to.
+    fn farthest_ms(&self, predicts: bool) -> f64 {
+        let range_ms = self.range_ms as f64;
+        if !predicts {
+            return range_ms;
+        }
+        // From one step to the next the distance is the same or, with `@`, grows by the same.
+        let distance_ms = |step_ms: i64| (step_ms as f64 - self.reference.time_ms(step_ms) as f64).abs();
+        range_ms + distance_ms(self.grid.start_ms).max(distance_ms(self.grid.last_ms()))
     }
 }
 
@@ -99,22 +127,13 @@ fn line_through(times: &[i64], values: &[f64], at_ms: i64) -> Line {
         xx_sum.add(x * x);
     }
     if constant {
-        return constant_line(first);
+        return Line::constant(first);
     }
     let count = values.len() as f64;
     let (x, y) = (x_sum.plain_total(), y_sum.plain_total());
     let covariance = xy_sum.plain_total() - x * y / count;
     let variance = xx_sum.plain_total() - x * x / count;
-    let slope = covariance / variance;
-    Line { slope, intercept: y / count - slope * x / count }
-}
-
-fn constant_line(value: f64) -> Line {
-    if value.is_infinite() {
-        Line { slope: f64::NAN, intercept: f64::NAN }
-    } else {
-        Line { slope: 0.0, intercept: value }
-    }
+    Line { slope: covariance / variance, count, x, y }
 }
 
 /// What a line needs of some samples. Times x are relative to the first of them.
@@ -177,88 +196,108 @@ impl Sums {
         self.xy.merge(Kahan { sum: product, lost })
     }
 
-    /// The line, with its value at `at_ms`; none where digits cancel each other out.
+    /// The line, times relative to `at_ms`; none where digits cancel each other out.
     fn line(&self, at_ms: i64) -> Option<Line> {
         if self.constant {
-            return Some(constant_line(self.first_value));
+            return Some(Line::constant(self.first_value));
         }
         let (x_ms, xx_ms) = self.x_from(at_ms);
         let (x, xx) = (x_ms as f64 / 1e3, xx_ms as f64 / 1e6);
-        line_of_sums(self.count as f64, (x, xx), self.y.plain_total(), self.xy_from(at_ms).plain_total())
+        let (y, xy) = (self.y.plain_total(), self.xy_from(at_ms).plain_total());
+        let count = self.count as f64;
+        let covariance = xy - x * y / count;
+        let variance = xx - x * x / count;
+        let exact = keeps_digits(covariance, &[xy]) && keeps_digits(variance, &[xx]);
+        exact.then_some(Line { slope: covariance / variance, count, x, y })
     }
 }
 
-/// The line by Σx and Σx², Σy, Σxy; none where digits cancel each other out.
-fn line_of_sums(count: f64, (x, xx): (f64, f64), y: f64, xy: f64) -> Option<Line> {
-    let covariance = xy - x * y / count;
-    let variance = xx - x * x / count;
-    let slope = covariance / variance;
-    let intercept = y / count - slope * x / count;
-    let exact = keeps_digits(covariance, &[xy])
-        && keeps_digits(variance, &[xx])
-        && keeps_digits(intercept, &[y / count]);
-    exact.then_some(Line { slope, intercept })
-}
-
-/// Exact sums over a series of whole numbers, from its beginning.
-struct WholeSums {
-    first_ms: i64,
-    /// Before each sample, and after the last.
-    before: Vec<Whole>,
-    /// For each sample the first of those before it that have its value without another one between.
-    same_since: Vec<u32>,
-}
-
-/// Sums over samples; times t are in ms since the first sample of the series.
-#[derive(Clone, Copy, Default)]
-struct Whole {
+/// Exact sums over a window of whole numbers that slides along. They wrap around on the way, which does not matter where
+/// those that a line needs fit.
+struct WholeWindow<'a> {
+    times: &'a [i64],
+    values: &'a [f64],
+    /// Windows of up to so many samples have sums that fit.
+    max_samples: usize,
+    window: Range<usize>,
+    /// The first sample of the window's last ones that have the same value.
+    same_since: usize,
+    /// Sums of times t in ms, and of values y, both relative to the first sample of all.
     t: i64,
-    tt: i128,
-    y: i128,
-    ty: i128,
+    tt: i64,
+    y: i64,
+    ty: i64,
 }
 
-impl WholeSums {
-    /// None where a value is not a whole number, or sums could become too large.
-    fn new(times: &[i64], values: &[f64]) -> Option<Self> {
-        let (first_ms, last_ms) = (*times.first()?, *times.last()?);
-        let fits = times.len() <= MAX_WHOLE_SAMPLES && last_ms.checked_sub(first_ms)? <= MAX_WHOLE_SPAN_MS;
-        if !fits || !values.iter().all(|value| value.trunc() == *value && value.abs() <= MAX_WHOLE) {
+impl<'a> WholeWindow<'a> {
+    /// None where a value is not a whole number. Samples are at most `farthest_ms` from the time a line is relative to.
+    fn new(times: &'a [i64], values: &'a [f64], farthest_ms: f64) -> Option<Self> {
+        let first = *values.first()?;
+        let (mut whole, mut least, mut most) = (true, first, first);
+        for value in values {
+            whole &= (*value as i64) as f64 == *value;
+            least = least.min(*value);
+            most = most.max(*value);
+        }
+        if !whole || least < -MAX_WHOLE || most > MAX_WHOLE {
             return None;
         }
-        let mut sums = Whole::default();
-        let mut before = Vec::with_capacity(times.len() + 1);
-        before.push(sums);
-        let mut same_since: Vec<u32> = Vec::with_capacity(times.len());
-        for (index, (time, value)) in times.iter().zip(values).enumerate() {
-            let (t, y) = (time - first_ms, *value as i64);
-            sums.t += t;
-            sums.tt += i128::from(t) * i128::from(t);
-            sums.y += i128::from(y);
-            sums.ty += i128::from(t) * i128::from(y);
-            before.push(sums);
-            let same = index > 0 && values[index - 1] == *value;
-            same_since.push(if same { same_since[index - 1] } else { index as u32 });
-        }
-        Some(Self { first_ms, before, same_since })
+        let largest_term = farthest_ms.max(1.0) * farthest_ms.max(most - first).max(first - least).max(1.0);
+        let max_samples = (MAX_WHOLE_SUM / largest_term) as usize;
+        Some(Self { times, values, max_samples, window: 0..0, same_since: 0, t: 0, tt: 0, y: 0, ty: 0 })
     }
 
-    /// The line through the window of `values`, the ones the sums are of, with its value at `at_ms`; none where digits cancel
-    /// each other out.
-    fn line(&self, values: &[f64], window: Range<usize>, at_ms: i64) -> Option<Line> {
-        if self.same_since[window.end - 1] as usize <= window.start {
-            return Some(constant_line(values[window.start]));
+    /// Time and value of a sample relative to the first.
+    #[inline]
+    fn sample(&self, index: usize) -> (i64, i64) {
+        (self.times[index].wrapping_sub(self.times[0]), self.values[index] as i64 - self.values[0] as i64)
+    }
+
+    /// Moves the window on; both its ends must not be before where they are.
+    #[inline]
+    fn slide(&mut self, window: Range<usize>) {
+        for index in self.window.end..window.end {
+            if index == 0 || self.values[index] != self.values[index - 1] {
+                self.same_since = index;
+            }
+            let (t, y) = self.sample(index);
+            self.t = self.t.wrapping_add(t);
+            self.tt = self.tt.wrapping_add(t.wrapping_mul(t));
+            self.y = self.y.wrapping_add(y);
+            self.ty = self.ty.wrapping_add(t.wrapping_mul(y));
         }
-        let (from, to) = (&self.before[window.start], &self.before[window.end]);
-        let count = window.len() as i64;
-        let shift = self.first_ms.checked_sub(at_ms).filter(|shift| shift.abs() <= MAX_WHOLE_SPAN_MS)?;
-        let (t, tt) = (to.t - from.t, to.tt - from.tt);
-        let (y, ty) = (to.y - from.y, to.ty - from.ty);
-        let wide = i128::from(shift);
-        let x = (t + count * shift) as f64 / 1e3;
-        let xx = (tt + wide * i128::from(2 * t + count * shift)) as f64 / 1e6;
-        let xy = (ty + wide * y) as f64 / 1e3;
-        line_of_sums(count as f64, (x, xx), y as f64, xy)
+        for index in self.window.start..window.start {
+            let (t, y) = self.sample(index);
+            self.t = self.t.wrapping_sub(t);
+            self.tt = self.tt.wrapping_sub(t.wrapping_mul(t));
+            self.y = self.y.wrapping_sub(y);
+            self.ty = self.ty.wrapping_sub(t.wrapping_mul(y));
+        }
+        self.window = window;
+    }
+
+    /// The line through a window, times relative to `at_ms`; none where digits cancel each other out.
+    #[inline]
+    fn line(&mut self, window: Range<usize>, at_ms: i64) -> Option<Line> {
+        self.slide(window);
+        let first = self.values[0];
+        if self.same_since <= self.window.start {
+            return Some(Line::constant(self.values[self.window.start]));
+        }
+        let samples = self.window.len() as i64;
+        let at = at_ms.wrapping_sub(self.times[0]);
+        let shift = samples.wrapping_mul(at);
+        let x = self.t.wrapping_sub(shift);
+        // Σ(t - a)² = Σt² - a(Σt + Σ(t - a))
+        let xx = self.tt.wrapping_sub(at.wrapping_mul(self.t.wrapping_add(x)));
+        let xy = self.ty.wrapping_sub(at.wrapping_mul(self.y));
+        let (count, x, xx, y, xy) = (samples as f64, x as f64, xx as f64, self.y as f64, xy as f64);
+        let covariance = count * xy - x * y;
+        let variance = count * xx - x * x;
+        // Those of the values themselves are what Prometheus works with.
+        let exact = keeps_digits(covariance, &[count * xy, count * (xy + x * first)])
+            && keeps_digits(variance, &[count * xx]);
+        exact.then(|| Line { slope: covariance * 1e3 / variance, count, x: x / 1e3, y: y + count * first })
     }
 }
 
@@ -272,9 +311,9 @@ mod tests {
     fn a_counter_needs_no_second_look() {
         let times: Vec<i64> = (0..100).map(|step| 1_700_000_000_000 + 15_000 * step).collect();
         let values: Vec<f64> = (0..100).map(|step| 30.0 * f64::from(step)).collect();
-        let sums = WholeSums::new(&times, &values).unwrap();
-        let line = sums.line(&values, 40..90, times[40]).unwrap();
-        assert_eq!((line.slope, line.intercept), (2.0, values[40]));
+        let mut whole = WholeWindow::new(&times, &values, 1e6).unwrap();
+        let line = whole.line(40..90, times[40]).unwrap();
+        assert_eq!((line.slope, line.ahead(0.0)), (2.0, values[40]));
     }
 
     proptest! {
@@ -297,10 +336,10 @@ mod tests {
                 let expected = line_through(&times[window.clone()], &values[window.clone()], at_ms);
                 if let Some(line) = sums.line(at_ms) {
                     prop_assert!((line.slope - expected.slope).abs() <= expected.slope.abs() * 1e-9);
-                    prop_assert!(
-                        (line.intercept - expected.intercept).abs() <= expected.intercept.abs() * 1e-9,
-                        "{} {}", line.intercept, expected.intercept
-                    );
+                    if line.keeps_digits_ahead(1e3) {
+                        let (ours, theirs) = (line.ahead(1e3), expected.ahead(1e3));
+                        prop_assert!((ours - theirs).abs() <= theirs.abs() * 1e-9, "{ours} {theirs}");
+                    }
                 }
             }
         }
@@ -316,29 +355,30 @@ mod tests {
             let (mut at_ms, mut level) = (1_700_000_000_000, level);
             let times: Vec<i64> = steps.iter().map(|(gap, _)| { at_ms += gap; at_ms }).collect();
             let values: Vec<f64> = steps.iter().map(|(_, step)| { level += step / 2; level as f64 }).collect();
-            let sums = WholeSums::new(&times, &values).unwrap();
+            let mut whole = WholeWindow::new(&times, &values, 2e7).unwrap();
             for end in 2..=times.len() {
                 let window = end.saturating_sub(width)..end;
                 let at_ms = times[window.start] + ahead_ms;
                 let expected = line_through(&times[window.clone()], &values[window.clone()], at_ms);
-                if let Some(line) = sums.line(&values, window, at_ms) {
+                prop_assert!(window.len() <= whole.max_samples);
+                if let Some(line) = whole.line(window, at_ms) {
                     prop_assert!((line.slope - expected.slope).abs() <= expected.slope.abs() * 1e-9);
-                    prop_assert!(
-                        (line.intercept - expected.intercept).abs() <= expected.intercept.abs() * 1e-9,
-                        "{} {}", line.intercept, expected.intercept
-                    );
+                    if line.keeps_digits_ahead(1e3) {
+                        let (ours, theirs) = (line.ahead(1e3), expected.ahead(1e3));
+                        prop_assert!((ours - theirs).abs() <= theirs.abs() * 1e-9, "{ours} {theirs}");
+                    }
                 }
             }
         }
 
         #[test]
-        fn other_numbers_have_no_whole_sums(
+        fn other_numbers_make_no_whole_window(
             value in prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(0.5), Just(1e17)],
             at in 0..3_usize,
         ) {
             let mut values = vec![1.0, 2.0, 3.0];
             values[at] = value;
-            prop_assert!(WholeSums::new(&[1_000, 2_000, 3_000], &values).is_none());
+            prop_assert!(WholeWindow::new(&[1_000, 2_000, 3_000], &values, 1e4).is_none());
         }
     }
 }
