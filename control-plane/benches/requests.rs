@@ -11,6 +11,9 @@
 #[path = "../tests/suite/database.rs"]
 mod database;
 #[allow(dead_code, reason = "the tests use all of it")]
+#[path = "../tests/suite/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "the tests use all of it")]
 #[path = "../tests/suite/world.rs"]
 mod world;
 

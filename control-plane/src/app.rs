@@ -7,20 +7,27 @@ pub(crate) mod access;
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod cleanup;
+pub(crate) mod credits;
 pub(crate) mod directory;
 pub(crate) mod email;
 pub(crate) mod invitations;
+pub(crate) mod invoices;
 pub(crate) mod keys;
 pub(crate) mod members;
+pub(crate) mod operator;
 pub(crate) mod organisations;
 pub(crate) mod passwords;
+pub(crate) mod payments;
 pub(crate) mod placement;
+pub(crate) mod plans;
 pub(crate) mod post;
 pub(crate) mod quotas;
 pub(crate) mod second_factor;
 pub(crate) mod sessions;
+pub(crate) mod spending;
 pub(crate) mod tenants;
 pub(crate) mod throttle;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 
@@ -28,11 +35,15 @@ use tokio::sync::Notify;
 
 use crate::auth::access_token::AccessTokens;
 use crate::auth::root::RootSecret;
+use crate::billing::CostTable;
+use crate::billing::render::Party;
 use crate::db::Db;
 use crate::error::AppError;
 use crate::limits::MAX_NAME_CHARS;
+use crate::payments::PaymentProvider;
 use crate::ports::Clock;
 use crate::random::Random;
+use crate::secret::Secret;
 use passwords::Passwords;
 use post::PostOffice;
 use quotas::plan::Plan;
@@ -52,6 +63,14 @@ pub(crate) struct App {
     pub(crate) directory_changed: Notify,
     /// Of organisations that are made here.
     pub(crate) default_plan: Plan,
+    /// What the operator's requests are sent with.
+    pub(crate) operator_token: Secret,
+    /// Who takes money.
+    pub(crate) payments: Arc<dyn PaymentProvider>,
+    /// What the operator pays.
+    pub(crate) costs: CostTable,
+    /// Who invoices come from.
+    pub(crate) seller: Party,
 }
 
 impl App {

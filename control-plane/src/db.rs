@@ -6,17 +6,23 @@
 pub(crate) mod audit;
 pub(crate) mod cells;
 pub(crate) mod change;
+pub(crate) mod credits;
 pub(crate) mod invitations;
+pub(crate) mod invoices;
 pub(crate) mod keys;
 pub(crate) mod members;
 mod migrations;
 pub(crate) mod organisations;
 pub(crate) mod outbox;
+pub(crate) mod payments;
 pub(crate) mod placements;
+pub(crate) mod plans;
 pub(crate) mod quotas;
 pub(crate) mod sessions;
 pub(crate) mod signups;
+pub(crate) mod spending;
 pub(crate) mod tenants;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 use std::fs::File;
@@ -24,6 +30,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Once;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyPool, Executor};
@@ -39,6 +47,19 @@ pub(crate) enum DbError {
     /// A bug, or data that others have spoilt.
     #[error("a statement failed")]
     Failed(#[source] sqlx::Error),
+    /// The same of a document in a column.
+    #[error("a document in the database is not what it should be")]
+    Document(#[from] serde_json::Error),
+}
+
+/// A value as a column's text.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, DbError> {
+    Ok(serde_json::to_string(value)?)
+}
+
+/// A column's text as a value.
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, DbError> {
+    Ok(serde_json::from_str(text)?)
 }
 
 impl From<sqlx::Error> for DbError {

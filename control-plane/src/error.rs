@@ -110,7 +110,7 @@ impl From<DbError> for AppError {
         );
         match error {
             DbError::Unavailable(_) => Self::Unavailable("the database cannot be reached; try again later"),
-            DbError::Failed(_) => Self::Internal,
+            DbError::Failed(_) | DbError::Document(_) => Self::Internal,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`accounts`], [`sessions`], [`organisations`], [`members`], [`invitations`], [`tenants`], [`keys`], [`quotas`], [`placement`], [`audit`] | the routes of each thing |
+//! | [`usage`], [`billing`], [`invoices`], [`operator`] | the same of money |
 //! | [`extract`] | what handlers ask of a request |
 //! | [`problem`] | the body of an error |
 //! | [`openapi`] | the OpenAPI document, made from the same routes |
@@ -10,11 +11,14 @@
 
 mod accounts;
 mod audit;
+mod billing;
 mod extract;
 mod invitations;
+mod invoices;
 mod keys;
 mod members;
 pub(crate) mod openapi;
+mod operator;
 mod organisations;
 mod placement;
 mod problem;
@@ -22,6 +26,7 @@ mod quotas;
 pub(crate) mod reference;
 mod sessions;
 mod tenants;
+mod usage;
 
 use std::sync::Arc;
 
@@ -51,6 +56,10 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(keys::routes())
         .merge(quotas::routes())
         .merge(placement::routes())
+        .merge(usage::routes())
+        .merge(billing::routes())
+        .merge(invoices::routes())
+        .merge(operator::routes())
         .merge(audit::routes())
         .merge(openapi::routes());
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, routes)

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `service` | all of it, put together: [`ControlPlane`] |
 //! | [`ports`] | what it needs of the world: time, a place for the directory, a way to send mails |
+//! | [`payments`] | how customers pay |
 //! | [`mail`] | mails over SMTP, or into the log |
 //! | `http` | the routes under `/api/control/v1/`, and their OpenAPI document |
 //! | `app` | what people do with it: one file for each thing |
@@ -25,6 +26,7 @@ mod error;
 mod http;
 pub mod limits;
 pub mod mail;
+pub mod payments;
 pub mod placement;
 pub mod ports;
 mod random;

@@ -107,5 +107,48 @@ pub const MAX_THROTTLED: usize = 100_000;
 /// Longest `Authorization` header value looked at, in bytes. An access token has some 300.
 pub const MAX_AUTHORIZATION_BYTES: usize = 2048;
 
+/// Ledgers are looked at so often even if nobody says that they changed: one request a tenant, or $0.0035 a month.
+pub const FOLD_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Reports of processes are collected so often: one listing, or $0.22 a month.
+pub const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Most reports read at once.
+pub const MAX_REPORTS: usize = 100;
+
+/// For so long it is known which reports were counted: longer than one that is counted can fail to be deleted.
+pub const REPORTS_KNOWN_MS: i64 = 30 * DAY_MS;
+
+/// Most metric names, or API keys, of a tenant that are counted apart in a month. What goes beyond has no name in bills.
+pub const MAX_ATTRIBUTED_NAMES: usize = 5_000;
+
+/// Stored bytes are measured so often.
+pub const MEASURE_INTERVAL_MS: i64 = 3_600_000;
+
+/// A month's invoices are final so long after its end, in seconds: two days, for writes that were held up. What comes later is
+/// billed by the next invoice.
+pub const INVOICE_GRACE_S: i64 = 2 * 24 * 3600;
+
+/// Two processes' clocks differ by less, in ms: what changed so shortly before an invoice was final may not be in it.
+pub const CLOCK_SLACK_MS: i64 = 3_600_000;
+
+/// Most credits that an organisation was ever granted.
+pub const MAX_CREDITS: usize = 1_000;
+
+/// Longest reason of a credit or reference of a payment, in characters.
+pub const MAX_REASON_CHARS: usize = 200;
+
+/// A request to a payment provider takes no longer.
+pub const PAYMENT_TIME: Duration = Duration::from_secs(20);
+
+/// Largest answer of a payment provider that is read, in bytes.
+pub const MAX_PAYMENT_ANSWER_BYTES: usize = 256 << 10;
+
+/// A page on which an invoice can be paid is good for so long. (Stripe: at most 24 hours.)
+pub const PAYMENT_PAGE_LIFE: Duration = Duration::from_secs(23 * 3600);
+
+/// How old the signature of a webhook may be, in seconds, as Stripe's own libraries have it.
+pub const WEBHOOK_TOLERANCE_S: i64 = 300;
+
 /// A day in ms.
 pub const DAY_MS: i64 = 24 * 3600 * 1000;

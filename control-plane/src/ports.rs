@@ -4,6 +4,9 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::billing::{Attribution, Quantities, ResourceUse, Signal};
 
 /// A source of time.
 pub trait Clock: Send + Sync + Debug {
@@ -43,6 +46,89 @@ pub struct Published {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot publish the tenant directory")]
 pub struct PublishError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What the data plane knows of its use: ledgers, which are exact, and reports, which are statistics.
+#[async_trait]
+pub trait UsageSource: Send + Sync + Debug {
+    /// The tenants that have a ledger.
+    ///
+    /// # Errors
+    /// [`UsageSourceError`] when they cannot be listed.
+    async fn tenants(&self) -> Result<Vec<String>, UsageSourceError>;
+
+    /// A tenant's ledger; `None` where there is none, or it is still the version that `known` names.
+    ///
+    /// # Errors
+    /// [`UsageSourceError`] when it cannot be read: never a ledger in part.
+    async fn ledger(
+        &self,
+        tenant: &str,
+        signal: Signal,
+        known: Option<&str>,
+    ) -> Result<Option<LedgerState>, UsageSourceError>;
+
+    /// At most `count` reports that nobody has asked to forget, in any order.
+    ///
+    /// # Errors
+    /// [`UsageSourceError`] when they cannot be read.
+    async fn reports(&self, count: usize) -> Result<Vec<ActivityReport>, UsageSourceError>;
+
+    /// Forgets reports that are counted.
+    ///
+    /// # Errors
+    /// [`UsageSourceError`] when they cannot be deleted; they come again, and are not counted again.
+    async fn forget(&self, ids: &[String]) -> Result<(), UsageSourceError>;
+}
+
+/// A version of a tenant's ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerState {
+    /// Goes up with each version.
+    pub generation: u64,
+    /// Names this version: an `ETag`.
+    pub tag: String,
+    /// Bytes that the tenant's objects take in the bucket.
+    pub at_rest_bytes: u64,
+    /// All that was committed, by hours since the Unix epoch, each hour once.
+    pub hours: Vec<(i64, Quantities)>,
+}
+
+/// A report of one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActivityReport {
+    /// Unlike that of any other report.
+    pub id: String,
+    /// What it says.
+    pub activity: Activity,
+}
+
+/// What a process saw since its last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Activity {
+    /// When the report was made, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// API keys that were used.
+    pub keys: Vec<KeyUse>,
+    /// What was acknowledged, by metric name and by API key.
+    pub counts: Vec<Attribution>,
+    /// What the process used up.
+    pub resources: Vec<ResourceUse>,
+}
+
+/// That an API key was used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUse {
+    /// The key's public part.
+    pub id: String,
+    /// The last time, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+}
+
+/// The data plane's records cannot be read. Tried again later.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read what was used")]
+pub struct UsageSourceError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Sends mails.
 #[async_trait]

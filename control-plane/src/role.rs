@@ -40,9 +40,11 @@ pub(crate) enum Permission {
     ReadQuotas,
     /// Change a tenant's limits.
     ManageQuotas,
-    /// See what is spent, and the spend limit.
+    /// See how much was written.
+    ReadUsage,
+    /// See what is spent, invoices, and the spend limit.
     ReadBilling,
-    /// Set the spend limit.
+    /// Set the spend limit, and pay.
     ManageBilling,
     /// Read the audit log.
     ReadAudit,
@@ -74,12 +76,20 @@ impl Role {
             Self::Owner => true,
             Self::Admin => !matches!(permission, P::ManageBilling),
             Self::Member => {
-                matches!(permission, P::ReadOrganisation | P::ReadKeys | P::ManageKeys | P::ReadQuotas)
+                matches!(
+                    permission,
+                    P::ReadOrganisation | P::ReadKeys | P::ManageKeys | P::ReadQuotas | P::ReadUsage
+                )
             }
             Self::Billing => {
-                matches!(permission, P::ReadOrganisation | P::ReadQuotas | P::ReadBilling | P::ManageBilling)
+                matches!(
+                    permission,
+                    P::ReadOrganisation | P::ReadQuotas | P::ReadUsage | P::ReadBilling | P::ManageBilling
+                )
             }
-            Self::Viewer => matches!(permission, P::ReadOrganisation | P::ReadKeys | P::ReadQuotas),
+            Self::Viewer => {
+                matches!(permission, P::ReadOrganisation | P::ReadKeys | P::ReadQuotas | P::ReadUsage)
+            }
         }
     }
 }
@@ -93,7 +103,10 @@ impl fmt::Display for Role {
 impl Permission {
     /// What an API key with the scope `admin` may do, for its own tenant.
     pub(crate) const fn is_for_admin_keys(self) -> bool {
-        matches!(self, Self::ReadKeys | Self::ManageKeys | Self::ReadQuotas | Self::ManageQuotas)
+        matches!(
+            self,
+            Self::ReadKeys | Self::ManageKeys | Self::ReadQuotas | Self::ManageQuotas | Self::ReadUsage
+        )
     }
 
     /// The roles that allow it, for who lacks one.

@@ -1,11 +1,12 @@
 //! The control plane of one process, put together and taken apart.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
 use parking_lot::Mutex;
-use tenancy::{DirectorySigner, KeyId};
+use tenancy::DirectorySigner;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,15 +16,20 @@ use crate::app::passwords::Passwords;
 use crate::app::post::{PostOffice, Postman};
 use crate::app::quotas::plan::Plan;
 use crate::app::throttle::Throttle;
+use crate::app::usage::fold::FoldError;
 use crate::auth::access_token::AccessTokens;
 use crate::auth::password::PasswordCost;
 use crate::auth::root::RootSecret;
-use crate::db::{Db, DbError, OpenError, keys};
+use crate::billing::CostTable;
+use crate::billing::render::Party;
+use crate::db::{Db, DbError, OpenError};
 use crate::http;
-use crate::limits::{CLEANUP_INTERVAL, OUTBOX_INTERVAL};
+use crate::limits::{ACTIVITY_INTERVAL, CLEANUP_INTERVAL, FOLD_INTERVAL, OUTBOX_INTERVAL};
+use crate::payments::PaymentProvider;
 use crate::placement::{Cell, Observation};
-use crate::ports::{Clock, DirectoryPublisher, Mailer};
+use crate::ports::{Clock, DirectoryPublisher, Mailer, UsageSource};
 use crate::random::Random;
+use crate::secret::Secret;
 
 /// What can be chosen.
 #[derive(Clone, Debug)]
@@ -36,6 +42,10 @@ pub struct Settings {
     pub default_plan: Plan,
     /// What hashing a password costs.
     pub password_cost: PasswordCost,
+    /// Who invoices come from.
+    pub seller: Party,
+    /// What the operator pays for resources.
+    pub costs: CostTable,
 }
 
 /// What is given to a control plane.
@@ -46,12 +56,18 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where the directory goes.
     pub publisher: Arc<dyn DirectoryPublisher>,
+    /// What was used.
+    pub usage: Arc<dyn UsageSource>,
+    /// Who takes money.
+    pub payments: Arc<dyn PaymentProvider>,
     /// How mails go out.
     pub mailer: Arc<dyn Mailer>,
     /// Signs the directory.
     pub signer: DirectorySigner,
     /// The secret of this control plane; the same for all of its processes.
     pub root: RootSecret,
+    /// What the operator's requests are sent with: as good as every account together.
+    pub operator_token: Secret,
     /// Where randomness begins: 256 bits from the operating system.
     pub seed: [u8; 32],
 }
@@ -65,14 +81,26 @@ pub enum StartError {
     /// Its cells cannot be read or made.
     #[error("cannot read the control plane's cells")]
     Cells(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The same, when it had been opened already.
+    #[error("the database does not take the price plans")]
+    Plans(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The password cost is out of range.
     #[error("the password cost (memory of 8 KiB and one pass at least) is out of range")]
     PasswordCost,
 }
 
+/// What the data plane said of itself: where there is something to fold.
+#[derive(Default)]
+struct News {
+    tenants: Mutex<BTreeSet<String>>,
+    came: Notify,
+}
+
 /// A running control plane.
 pub struct ControlPlane {
     app: Arc<App>,
+    usage: Arc<dyn UsageSource>,
+    news: Arc<News>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -83,7 +111,8 @@ impl ControlPlane {
     /// # Errors
     /// [`StartError`].
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, clock, publisher, mailer, signer, root, seed } = parts;
+        let Parts { settings, clock, publisher, usage, payments, mailer, signer, root, operator_token, seed } =
+            parts;
         let random = Random::from_seed(seed);
         let passwords =
             Passwords::new(settings.password_cost, &random).map_err(|_| StartError::PasswordCost)?;
@@ -99,15 +128,22 @@ impl ControlPlane {
             post,
             directory_changed: Notify::new(),
             default_plan: settings.default_plan,
+            operator_token,
+            payments,
+            costs: settings.costs,
+            seller: settings.seller,
         });
         app.make_default_cells().await.map_err(|error| StartError::Cells(error.into()))?;
+        app.make_built_in_plans().await.map_err(|error| StartError::Plans(Box::new(error)))?;
+        let news = Arc::new(News::default());
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(publish(Arc::clone(&app), publisher, signer, stop.clone())),
             tokio::spawn(clean_up(Arc::clone(&app), stop.clone())),
             tokio::spawn(deliver(postman, stop.clone())),
+            tokio::spawn(bill(Arc::clone(&app), Arc::clone(&usage), Arc::clone(&news), stop.clone())),
         ];
-        Ok(Self { app, stop, tasks: Mutex::new(tasks) })
+        Ok(Self { app, usage, news, stop, tasks: Mutex::new(tasks) })
     }
 
     /// The routes, all under `/api/control/v1/`. Requests should carry the client's address as
@@ -116,19 +152,24 @@ impl ControlPlane {
         http::router(Arc::clone(&self.app))
     }
 
-    /// Notes when API keys were last used: the data plane knows.
+    /// A tenant's ledger has changed: it will be folded at once, not only when all are.
+    pub fn usage_changed(&self, tenant: &str) {
+        self.news.tenants.lock().insert(tenant.to_owned());
+        self.news.came.notify_one();
+    }
+
+    /// There is a report of activity.
+    pub fn activity_reported(&self) {
+        self.news.came.notify_one();
+    }
+
+    /// Does at once what is done at intervals: counts reports, folds all ledgers, compares what is spent with limits, and makes
+    /// invoices final that are due. Doing it again does nothing.
     ///
     /// # Errors
-    /// When the database does not take it; the next time is as good.
-    pub async fn note_key_uses(
-        &self,
-        uses: &[(KeyId, i64)],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut change = self.app.db.change().await?;
-        for (id, used_at_ms) in uses {
-            keys::note_use(change.conn(), id.as_str(), *used_at_ms).await?;
-        }
-        Ok(change.commit_silently().await?)
+    /// When the data plane's records or the database cannot be reached; what was done stays done.
+    pub async fn settle_usage(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(settle_usage(&self.app, &*self.usage).await?)
     }
 
     /// Puts an organisation on another plan. `false` when there is no such organisation.
@@ -233,6 +274,7 @@ async fn clean_up(app: Arc<App>, stop: CancellationToken) {
         if let Err(error) = app.clean_up().await {
             let error: &(dyn std::error::Error + 'static) = match &error {
                 DbError::Unavailable(error) | DbError::Failed(error) => error,
+                DbError::Document(error) => error,
             };
             tracing::warn!(error, "could not delete what has expired; it is tried again later");
         }
@@ -240,6 +282,65 @@ async fn clean_up(app: Arc<App>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(CLEANUP_INTERVAL) => {}
+        }
+    }
+}
+
+async fn settle_usage(app: &App, usage: &dyn UsageSource) -> Result<(), FoldError> {
+    app.count_activity(usage).await?;
+    app.fold_usage(usage).await?;
+    app.watch_spending().await?;
+    // All ledgers were folded after the grace of what is due had ended.
+    app.finalise_invoices().await?;
+    Ok(())
+}
+
+/// Keeps usage, spend limits and invoices current: what there is news of at once, and everything at intervals.
+async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop: CancellationToken) {
+    let mut failing = false;
+    let mut folded_at = None;
+    loop {
+        let now = app.clock.monotonic();
+        let is_due = folded_at.is_none_or(|at| now.saturating_sub(at) >= FOLD_INTERVAL);
+        let round = async {
+            if is_due {
+                news.tenants.lock().clear();
+                return settle_usage(&app, &*usage).await;
+            }
+            // Others may have reported, too, and nobody says so.
+            app.count_activity(&*usage).await?;
+            let tenants = std::mem::take(&mut *news.tenants.lock());
+            for tenant in &tenants {
+                app.fold_tenant(&*usage, tenant).await?;
+            }
+            if !tenants.is_empty() {
+                app.watch_spending().await?;
+            }
+            Ok(())
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            outcome = round => outcome,
+        };
+        if is_due {
+            folded_at = Some(now);
+        }
+        // Once when it begins and once when it ends, not each minute.
+        match &outcome {
+            Ok(()) if failing => tracing::info!("usage can be folded again"),
+            Err(error) if !failing => {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(error, "cannot fold usage; it is tried again, and nothing is lost");
+            }
+            _ => {}
+        }
+        failing = outcome.is_err();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = news.came.notified(), if !failing => {}
+            () = tokio::time::sleep(ACTIVITY_INTERVAL) => {}
         }
     }
 }

@@ -6,6 +6,9 @@
 #[path = "suite/database.rs"]
 mod database;
 #[allow(dead_code, reason = "the suite uses all of it")]
+#[path = "suite/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "the suite uses all of it")]
 #[path = "suite/world.rs"]
 mod world;
 

@@ -20,6 +20,8 @@ pub(crate) enum Actor {
     User { id: String, session: String },
     /// A program with an API key that has the scope `admin`.
     Key { id: String, tenant: String },
+    /// Who runs this control plane.
+    Operator,
 }
 
 impl Actor {
@@ -28,6 +30,7 @@ impl Actor {
         match self {
             Self::User { id, .. } => format!("user:{id}"),
             Self::Key { id, .. } => format!("key:{id}"),
+            Self::Operator => "operator".to_owned(),
         }
     }
 
@@ -38,6 +41,19 @@ impl Actor {
             Self::Key { .. } => Err(AppError::Forbidden(
                 "an API key manages the keys and limits of its own tenant only; log in with an account for this"
                     .to_owned(),
+            )),
+            Self::Operator => Err(AppError::Forbidden(
+                "the operator's token is for routes below /operator; log in with an account for this".to_owned(),
+            )),
+        }
+    }
+
+    /// Refuses everybody but the operator.
+    pub(crate) fn operator(&self) -> Result<(), AppError> {
+        match self {
+            Self::Operator => Ok(()),
+            Self::User { .. } | Self::Key { .. } => Err(AppError::Forbidden(
+                "this is for who runs the control plane, with the operator's token".to_owned(),
             )),
         }
     }
@@ -68,6 +84,9 @@ impl App {
                 "the Authorization header is not 'Bearer ACCESS_TOKEN', nor 'Bearer API_KEY'",
             ));
         };
+        if self.operator_token.is(token) {
+            return Ok(Actor::Operator);
+        }
         if let Ok(key) = ApiKey::parse(token.as_bytes()) {
             return self.authenticate_key(&key, peer).await;
         }
@@ -129,6 +148,7 @@ impl App {
             Actor::Key { tenant: own, .. } if own != tenant_id => None,
             Actor::Key { .. } if permission.is_for_admin_keys() => return Ok(tenant),
             Actor::Key { .. } => return Err(actor.user().err().unwrap_or(AppError::Internal)),
+            Actor::Operator => None,
         };
         checked_role(role.as_deref(), permission, "tenant")?;
         Ok(tenant)

@@ -1,7 +1,8 @@
 //! Deletes what has expired and nobody needs any more. Doing it again does nothing.
 
 use super::App;
-use crate::db::{DbError, invitations, sessions, signups, users};
+use crate::db::{DbError, invitations, sessions, signups, usage, users};
+use crate::limits::REPORTS_KNOWN_MS;
 
 impl App {
     /// One round.
@@ -12,6 +13,7 @@ impl App {
         users::drop_expired_resets(change.conn(), now_ms).await?;
         sessions::drop_expired(change.conn(), now_ms).await?;
         invitations::drop_expired(change.conn(), now_ms).await?;
+        usage::drop_reports(change.conn(), now_ms - REPORTS_KNOWN_MS).await?;
         change.commit_silently().await
     }
 }

@@ -16,7 +16,7 @@ use tenancy::{
 };
 
 use super::App;
-use super::quotas::plan::Plan;
+use super::quotas::plan::{Plan, QuotaName};
 use super::quotas::{limits_of, overrides_of};
 use crate::db::keys::{self, KeyRow};
 use crate::db::tenants::{self, ListedRow};
@@ -138,6 +138,10 @@ fn tenant_entry(
     keys: &[KeyRow],
     overrides: &[crate::db::quotas::OverrideRow],
 ) -> TenantEntry {
+    let mut overrides = overrides_of(overrides);
+    if tenant.stopped == 1 {
+        overrides.extend([(QuotaName::SamplesPerSecond, 0), (QuotaName::SpansPerSecond, 0)]);
+    }
     // A plan that only a later version knows: until that version runs here, the smallest one holds.
     let plan = Plan::parse(&tenant.plan).unwrap_or(Plan::Free);
     TenantEntry {
@@ -145,7 +149,7 @@ fn tenant_entry(
         shard: u32::try_from(tenant.shard).unwrap_or_default(),
         retention_days: u32::try_from(tenant.retention_days).unwrap_or_default(),
         home_cell: None,
-        limits: limits_of(plan, &overrides_of(overrides)),
+        limits: limits_of(plan, &overrides),
         keys: keys.iter().map(key_entry).collect(),
     }
 }

@@ -1,13 +1,12 @@
-//! Organisations, and the limit of what they spend.
+//! Organisations.
 
 use serde_json::json;
 
 use super::access::Actor;
-use super::quotas::plan::Plan;
 use super::{App, checked_name};
 use crate::db::change::{Entry, Scope};
 use crate::db::organisations::{self, MembershipRow, OrganisationRow};
-use crate::db::{DbError, members};
+use crate::db::{members, plans};
 use crate::error::AppError;
 use crate::limits::MAX_ORGANISATIONS_PER_USER;
 use crate::role::{Permission, Role};
@@ -32,6 +31,7 @@ impl App {
         }
         organisations::add(change.conn(), &id, &name, plan, now_ms).await?;
         members::add(change.conn(), &id, user_id, Role::Owner.as_str(), now_ms).await?;
+        plans::begin_term(change.conn(), &id, plan, now_ms.div_euclid(1000)).await?;
         let entry = Entry {
             at_ms: now_ms,
             actor: actor.name(),
@@ -80,57 +80,5 @@ impl App {
         };
         change.commit(Scope::Organisation(id), entry).await?;
         Ok(())
-    }
-
-    /// What it spends at most in a month, in millionths of the currency; `None`: no limit.
-    pub(crate) async fn spend_limit(&self, actor: &Actor, id: &str) -> Result<Option<i64>, AppError> {
-        self.role_in(actor, id, Permission::ReadBilling).await?;
-        let row = organisations::by_id(self.db.pool(), id).await?;
-        Ok(row.ok_or(AppError::NotFound("organisation"))?.spend_limit_micros)
-    }
-
-    /// Sets that.
-    pub(crate) async fn set_spend_limit(
-        &self,
-        actor: &Actor,
-        id: &str,
-        micros: Option<i64>,
-    ) -> Result<(), AppError> {
-        if micros.is_some_and(|micros| micros < 0) {
-            return Err(AppError::invalid("limit_micros", "is zero or more, or null for no limit"));
-        }
-        let (mut change, _) = self.change_organisation(actor, id, Permission::ManageBilling).await?;
-        organisations::set_spend_limit(change.conn(), id, micros).await?;
-        let entry = Entry {
-            at_ms: self.now_ms(),
-            actor: actor.name(),
-            action: "spend_limit.set",
-            subject: id,
-            details: json!({ "limit_micros": micros }),
-        };
-        change.commit(Scope::Organisation(id), entry).await?;
-        Ok(())
-    }
-
-    /// Puts an organisation on another plan: what the operator does, there is no route to it. `false` when there is no such
-    /// organisation.
-    pub(crate) async fn set_plan(&self, id: &str, plan: Plan) -> Result<bool, DbError> {
-        let now_ms = self.now_ms();
-        let mut change = self.db.change().await?;
-        if !change.lock(Scope::Organisation(id)).await? {
-            return Ok(false);
-        }
-        organisations::set_plan(change.conn(), id, plan.as_str()).await?;
-        change.touch_directory(&self.random, now_ms).await?;
-        let entry = Entry {
-            at_ms: now_ms,
-            actor: "operator".to_owned(),
-            action: "plan.set",
-            subject: id,
-            details: json!({ "plan": plan.as_str() }),
-        };
-        change.commit(Scope::Organisation(id), entry).await?;
-        self.directory_changed.notify_one();
-        Ok(true)
     }
 }

@@ -71,6 +71,33 @@ impl PostOffice {
         self.send(to, &format!("{tenant} runs where its telemetry is kept"), text);
     }
 
+    /// Where somebody sees an invoice.
+    pub(crate) fn invoice_page(&self, organisation: &str, month: &str) -> String {
+        format!("{}/organisations/{organisation}/invoices/{month}", self.public_url)
+    }
+
+    pub(crate) fn invoice_ready(&self, to: &str, organisation: &str, number: &str, month: &str, total: &str) {
+        let text = format!(
+            "Invoice {number} for {month} is final. To be paid: {total}.\n\n\
+             See it, and pay it, here:\n\n{}\n",
+            self.invoice_page(organisation, month)
+        );
+        self.send(to, &format!("Farwatch invoice {number} for {month}"), text);
+    }
+
+    pub(crate) fn spend_limit(&self, to: &str, organisation: &str, percent: u8, spent: &str, limit: &str) {
+        let then = if percent >= 100 {
+            "From now on writes are refused, until the limit is raised or the month ends (UTC). Queries and alerts go on, and what is \
+             stored stays."
+        } else {
+            "When the limit is reached, writes are refused until it is raised or the month ends (UTC)."
+        };
+        let text = format!(
+            "{organisation} has spent {spent} this month: {percent} % of its spend limit of {limit}.\n\n{then}\n"
+        );
+        self.send(to, &format!("{percent} % of your Farwatch spend limit"), text);
+    }
+
     /// The token stands behind `#`, which browsers do not send: it is in no server's log.
     fn link(&self, page: &str, token: &Secret) -> String {
         format!("{}/{page}#token={}", self.public_url, token.expose())

@@ -14,6 +14,21 @@ pub enum CreditKind {
     Promotion,
     /// A correction gave back more than its invoice charged.
     CarriedOver,
+    /// An invoice was paid twice.
+    Overpayment,
+}
+
+impl CreditKind {
+    /// The name in the API and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sla => "sla",
+            Self::Promotion => "promotion",
+            Self::CarriedOver => "carried_over",
+            Self::Overpayment => "overpayment",
+        }
+    }
 }
 
 /// Money that pays for invoices before the customer does.

@@ -24,6 +24,17 @@ pub enum Resource {
 impl Resource {
     /// All resources.
     pub const ALL: [Self; 4] = [Self::WriteRequests, Self::ReadRequests, Self::StorageByteHours, Self::CpuMs];
+
+    /// The name in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WriteRequests => "write_requests",
+            Self::ReadRequests => "read_requests",
+            Self::StorageByteHours => "storage_byte_hours",
+            Self::CpuMs => "cpu_ms",
+        }
+    }
 }
 
 /// Price of a resource.
@@ -44,6 +55,24 @@ pub struct CostTable {
     pub currency: Currency,
     /// The prices, each resource at most once.
     pub prices: Vec<ResourcePrice>,
+}
+
+impl CostTable {
+    /// What AWS asks in us-east-1 (list prices): S3 Standard at $5 a million writes, $0.40 a million reads and $0.023 a gigabyte and
+    /// month of 730 hours; a vCPU of Fargate on ARM at $0.03238 an hour. What else is paid (traffic, people) is not in it.
+    #[must_use]
+    pub fn aws() -> Self {
+        let price = |resource, price_micros, per| ResourcePrice { resource, price_micros, per };
+        Self {
+            currency: Currency::Usd,
+            prices: vec![
+                price(Resource::WriteRequests, 5_000_000, 1_000_000),
+                price(Resource::ReadRequests, 400_000, 1_000_000),
+                price(Resource::StorageByteHours, 23_000, 730_000_000_000),
+                price(Resource::CpuMs, 32_380, 3_600_000),
+            ],
+        }
+    }
 }
 
 /// How much of a resource was used.

@@ -52,6 +52,34 @@ pub(crate) async fn by_id(db: impl AnyExecutor<'_>, id: &str) -> Result<Option<O
     Ok(row)
 }
 
+/// An organisation as the operator sees it.
+#[derive(Debug, FromRow)]
+pub(crate) struct StandingRow {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) plan: String,
+    pub(crate) created_at_ms: i64,
+    /// Final invoices that are not paid.
+    pub(crate) unpaid: i64,
+}
+
+/// All of them, the oldest first.
+pub(crate) async fn standings(db: &AnyPool) -> Result<Vec<StandingRow>, DbError> {
+    let rows = sqlx::query_as(
+        "SELECT o.id, o.name, o.plan, o.created_at_ms, COUNT(i.number) AS unpaid FROM organisations o
+         LEFT JOIN invoices i ON i.organisation_id = o.id AND i.paid_at_ms IS NULL
+         GROUP BY o.id, o.name, o.plan, o.created_at_ms ORDER BY o.created_at_ms, o.id",
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows)
+}
+
+/// All of them.
+pub(crate) async fn ids(db: &AnyPool) -> Result<Vec<String>, DbError> {
+    Ok(sqlx::query_scalar("SELECT id FROM organisations ORDER BY id").fetch_all(db).await?)
+}
+
 /// The organisations of an account, oldest first.
 pub(crate) async fn of_user(db: &AnyPool, user_id: &str) -> Result<Vec<MembershipRow>, DbError> {
     let rows = sqlx::query_as(

@@ -22,6 +22,8 @@ pub(crate) struct ListedRow {
     pub(crate) retention_days: i64,
     /// The organisation's.
     pub(crate) plan: String,
+    /// 1 while the spend limit of the organisation is reached.
+    pub(crate) stopped: i64,
     pub(crate) deleted_at_ms: Option<i64>,
 }
 
@@ -93,11 +95,21 @@ pub(crate) async fn delete(db: &mut AnyConnection, id: &str, now_ms: i64) -> Res
     Ok(())
 }
 
+/// The tenants that an organisation ever had.
+pub(crate) async fn ids_ever(db: &AnyPool, organisation_id: &str) -> Result<Vec<String>, DbError> {
+    let ids = sqlx::query_scalar("SELECT id FROM tenants WHERE organisation_id = $1 ORDER BY id")
+        .bind(organisation_id.to_owned())
+        .fetch_all(db)
+        .await?;
+    Ok(ids)
+}
+
 /// Every tenant there ever was, by id.
 pub(crate) async fn listed(db: &AnyPool) -> Result<Vec<ListedRow>, DbError> {
     let rows = sqlx::query_as(
-        "SELECT t.id, t.shard, t.retention_days, o.plan, t.deleted_at_ms FROM tenants t
-         JOIN organisations o ON o.id = t.organisation_id ORDER BY t.id",
+        "SELECT t.id, t.shard, t.retention_days, o.plan, COALESCE(s.stopped, 0) AS stopped, t.deleted_at_ms FROM tenants t
+         JOIN organisations o ON o.id = t.organisation_id
+         LEFT JOIN spend_states s ON s.organisation_id = t.organisation_id ORDER BY t.id",
     )
     .fetch_all(db)
     .await?;

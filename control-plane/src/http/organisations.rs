@@ -17,10 +17,7 @@ use crate::error::AppError;
 use crate::role::Role;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(get, rename))
-        .routes(routes!(spend_limit, set_spend_limit))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(get, rename))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -117,39 +114,5 @@ async fn rename(
     Body(body): Body<NewOrganisation>,
 ) -> Result<StatusCode, AppError> {
     app.rename_organisation(&actor, &id, &body.name).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SpendLimit {
-    /// Millionths of the currency, a calendar month (UTC); null: no limit.
-    #[schema(example = 250_000_000, required = true)]
-    limit_micros: Option<i64>,
-}
-
-/// The spend limit
-#[utoipa::path(get, path = "/organisations/{organisation}/spend-limit", tag = "organisations", security(("bearer" = [])),
-    params(("organisation" = String, Path, description = "The organisation's id")),
-    responses((status = 200, body = SpendLimit), Problems))]
-async fn spend_limit(
-    State(app): State<Arc<App>>,
-    Caller(actor): Caller,
-    Path(id): Path<String>,
-) -> Result<Json<SpendLimit>, AppError> {
-    Ok(Json(SpendLimit { limit_micros: app.spend_limit(&actor, &id).await? }))
-}
-
-/// Set the spend limit
-#[utoipa::path(put, path = "/organisations/{organisation}/spend-limit", tag = "organisations", security(("bearer" = [])),
-    params(("organisation" = String, Path, description = "The organisation's id")),
-    request_body = SpendLimit, responses((status = 204, description = "The new limit holds."), Problems))]
-async fn set_spend_limit(
-    State(app): State<Arc<App>>,
-    Caller(actor): Caller,
-    Path(id): Path<String>,
-    Body(body): Body<SpendLimit>,
-) -> Result<StatusCode, AppError> {
-    app.set_spend_limit(&actor, &id, body.limit_micros).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,13 +1,13 @@
 //! The two databases that every test of this suite runs on.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tempfile::TempDir;
+
+use crate::postgres::PostgresServer;
 
 /// An empty database.
 pub(crate) struct Database {
@@ -29,62 +29,19 @@ impl Database {
     /// In a PostgreSQL that all tests of this process share.
     pub(crate) async fn postgres() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let socket = server();
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let admin: sqlx::postgres::PgConnectOptions =
-            format!("postgres://postgres@localhost/postgres?host={socket}").parse().unwrap();
+        let admin: sqlx::postgres::PgConnectOptions = server().url("postgres").parse().unwrap();
         let mut connection = admin.connect().await.unwrap();
         connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         connection.close().await.unwrap();
-        Self { url: format!("postgres://postgres@localhost/{name}?host={socket}"), _files: None }
+        Self { url: server().url(&name), _files: None }
     }
 }
 
-/// The directory of the server's socket.
-fn server() -> &'static str {
-    // The child's standard input stays open as long as this process lives: when it ends, so does the server.
-    static SERVER: OnceLock<(Child, String)> = OnceLock::new();
-    let (_, socket) = SERVER.get_or_init(|| {
-        let programs = programs();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/postgres.sh");
-        let mut command = if is_root() {
-            // PostgreSQL refuses to run as root; Debian's package makes a user for it. The script goes by standard input's
-            // neighbour `-c`, since that user may not be able to read this directory.
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c"]);
-            command
-        } else {
-            let mut command = Command::new("sh");
-            command.arg("-c");
-            command
-        };
-        command.arg(std::fs::read_to_string(script).unwrap()).arg("postgres.sh").arg(programs);
-        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut socket = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut socket).unwrap();
-        assert!(!socket.is_empty(), "PostgreSQL did not start; what it says is above");
-        (child, socket.trim().to_owned())
-    });
-    socket
-}
-
-/// Where `initdb` and `pg_ctl` are.
-fn programs() -> PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = installed.map(|version| version.path().join("bin")).collect();
-    found.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    found.sort();
-    let newest = found.into_iter().rfind(|folder| folder.join("initdb").exists());
-    newest.expect(
-        "these tests need PostgreSQL and there is none: run .ci/tools, or 'apt-get install postgresql'; to leave them out \
-         for now, name the ones you want: 'cargo test -p control-plane sqlite'",
-    )
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
+/// The one that all tests of this process share.
+fn server() -> &'static PostgresServer {
+    static SERVER: OnceLock<PostgresServer> = OnceLock::new();
+    SERVER.get_or_init(PostgresServer::start)
 }
 
 /// Makes two tests of each function: one on SQLite, one on PostgreSQL.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use control_plane::ports::{Activity, ActivityReport, KeyUse};
 use http::Method;
 use serde_json::json;
 use tenancy::{Access, AccessError, ApiKey, AuthError, Directory, Scope};
@@ -285,8 +286,12 @@ async fn the_last_use_is_the_latest_one_told(database: &Database) {
     let tenant = world.tenant(&ada, &organisation).await;
     let (id, secret) = world.key(&ada, &tenant, &["metrics:write"]).await;
     let key = ApiKey::parse(secret.as_bytes()).unwrap().id();
+    world.clock.advance(Duration::from_millis(10));
     for (told, shown) in [(NOW_MS + 5, NOW_MS + 5), (NOW_MS + 3, NOW_MS + 5), (NOW_MS + 9, NOW_MS + 9)] {
-        world.control_plane.note_key_uses(&[(key, told)]).await.unwrap();
+        let used = KeyUse { id: key.to_string(), at_ms: told };
+        let activity = Activity { at_ms: told, keys: vec![used], ..Activity::default() };
+        world.records.report(ActivityReport { id: told.to_string(), activity });
+        world.control_plane.settle_usage().await.unwrap();
         let found = world.get(&format!("/tenants/{tenant}/keys/{id}"), &ada).await.expect(200).json();
         assert_eq!(found["last_used_at_ms"], shown);
     }

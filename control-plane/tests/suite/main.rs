@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod accounts;
+mod billing;
 mod database;
 mod directory;
 mod keys;
@@ -9,8 +10,11 @@ mod mail;
 mod migrations;
 mod openapi;
 mod organisations;
+mod payments;
 mod placement;
+mod postgres;
 mod quotas;
 mod routes;
 mod sessions;
+mod usage;
 mod world;

@@ -178,7 +178,8 @@ async fn the_spend_limit_is_for_owners_and_billing(database: &Database) {
     let ada = world.person("ada").await;
     let organisation = world.organisation(&ada).await;
     let path = format!("/organisations/{organisation}/spend-limit");
-    assert_eq!(world.get(&path, &ada).await.expect(200).json(), json!({ "limit_micros": null }));
+    let limit = async || world.get(&path, &ada).await.expect(200).json()["limit_micros"].clone();
+    assert_eq!(limit().await, json!(null));
     for (role, reads, writes) in
         [("admin", 200, 403), ("member", 403, 403), ("billing", 200, 204), ("viewer", 403, 403)]
     {
@@ -187,10 +188,10 @@ async fn the_spend_limit_is_for_owners_and_billing(database: &Database) {
         let answer = world.put(&path, &person, json!({ "limit_micros": 250_000_000 })).await;
         assert_eq!(answer.status.as_u16(), writes, "{role}");
     }
-    assert_eq!(world.get(&path, &ada).await.json(), json!({ "limit_micros": 250_000_000 }));
+    assert_eq!(limit().await, 250_000_000);
     assert_eq!(world.put(&path, &ada, json!({ "limit_micros": -1 })).await.problem(422), "invalid_field");
     world.put(&path, &ada, json!({ "limit_micros": null })).await.expect(204);
-    assert_eq!(world.get(&path, &ada).await.json(), json!({ "limit_micros": null }));
+    assert_eq!(limit().await, json!(null));
 }
 
 async fn a_removed_member_sees_nothing_at_once(database: &Database) {

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::database::{Database, on_both_databases};
-use crate::world::{Answer, BASE, PASSWORD, Person, World};
+use crate::world::{Answer, BASE, OPERATOR, PASSWORD, Person, World};
 
 on_both_databases!(every_route_refuses_who_may_not, what_is_no_route_is_a_problem_too);
 
@@ -17,6 +17,8 @@ const ROLES: [&str; 5] = ["owner", "admin", "member", "billing", "viewer"];
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
+    /// Whoever signs what it says with a secret that both sides have.
+    Signed,
     /// Anybody: it asks for other proofs than credentials, or says nothing that is anybody's.
     Anybody,
     /// Whoever logged in, for themselves.
@@ -25,6 +27,8 @@ enum Who {
     Members(&'static [&'static str]),
     /// The same for the organisation of the tenant, and API keys of the tenant with the scope `admin`.
     MembersAndKeys(&'static [&'static str]),
+    /// Who runs the control plane.
+    Operator,
 }
 
 /// Every route there is. `{organisation}`, `{user}`, `{invitation}`, `{tenant}` and `{key}` stand for what the victim has.
@@ -66,6 +70,60 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
         Who::Members(&["owner", "billing"]),
         r#"{"limit_micros":1}"#,
     ),
+    ("GET", "/organisations/{organisation}/usage", Who::Members(&ROLES), ""),
+    ("GET", "/tenants/{tenant}/usage", Who::MembersAndKeys(&ROLES), ""),
+    ("GET", "/plans", Who::Anybody, ""),
+    ("GET", "/organisations/{organisation}/plan", Who::Members(&["owner", "admin", "billing"]), ""),
+    ("GET", "/organisations/{organisation}/credits", Who::Members(&["owner", "admin", "billing"]), ""),
+    ("GET", "/organisations/{organisation}/invoices", Who::Members(&["owner", "admin", "billing"]), ""),
+    (
+        "GET",
+        "/organisations/{organisation}/invoices/{month}",
+        Who::Members(&["owner", "admin", "billing"]),
+        "",
+    ),
+    (
+        "GET",
+        "/organisations/{organisation}/invoices/{month}/page",
+        Who::Members(&["owner", "admin", "billing"]),
+        "",
+    ),
+    (
+        "GET",
+        "/organisations/{organisation}/invoices/{month}/csv",
+        Who::Members(&["owner", "admin", "billing"]),
+        "",
+    ),
+    (
+        "GET",
+        "/organisations/{organisation}/invoices/{month}/inputs",
+        Who::Members(&["owner", "admin", "billing"]),
+        "",
+    ),
+    (
+        "POST",
+        "/organisations/{organisation}/invoices/{month}/payment",
+        Who::Members(&["owner", "billing"]),
+        "",
+    ),
+    // Its signature is asked for, not who sends it.
+    ("POST", "/payments/webhook", Who::Signed, ""),
+    ("GET", "/operator/organisations", Who::Operator, ""),
+    ("GET", "/operator/margins", Who::Operator, ""),
+    (
+        "POST",
+        "/operator/plans",
+        Who::Operator,
+        r#"{"plan":"free","version":9,"currency":"USD","effective_from_s":1,"base_fee_micros":0,"minimum_micros":0,"prices":[]}"#,
+    ),
+    ("PUT", "/operator/organisations/{organisation}/plan", Who::Operator, r#"{"plan":"free"}"#),
+    (
+        "POST",
+        "/operator/organisations/{organisation}/credits",
+        Who::Operator,
+        r#"{"kind":"sla","currency":"USD","micros":1,"reason":"an hour without queries"}"#,
+    ),
+    ("PUT", "/operator/invoices/{number}/paid", Who::Operator, r#"{"reference":"4711"}"#),
     ("GET", "/organisations/{organisation}/members", Who::Members(&ROLES), ""),
     (
         "PUT",
@@ -143,7 +201,11 @@ fn routes_of_the_router() -> BTreeSet<(String, String)> {
             let listed = ROUTES.iter().find(|route| route.0 == method.to_uppercase() && route.1 == path);
             if let Some((.., who, _)) = listed {
                 let asks = operation.get("security").is_some();
-                assert_eq!(asks, *who != Who::Anybody, "{method} {path}: the document says otherwise");
+                assert_eq!(
+                    asks,
+                    !matches!(who, Who::Anybody | Who::Signed),
+                    "{method} {path}: the document says otherwise"
+                );
             }
             routes.insert((method.to_uppercase(), path));
         }
@@ -194,6 +256,8 @@ impl Victim {
             .replace("{invitation}", &self.invitation)
             .replace("{tenant}", &self.tenant)
             .replace("{key}", &self.key)
+            .replace("{month}", "2026-09")
+            .replace("{number}", "1")
     }
 }
 
@@ -257,6 +321,11 @@ async fn every_route_refuses_who_may_not(database: &Database) {
             assert!(answer.status != 401 && !answer.status.is_server_error(), "{name}: {answer:?}");
             continue;
         }
+        if route.2 == Who::Signed {
+            let refused = send(&world, route, &real, Some(&owner.token)).await;
+            assert_eq!(refused.problem(401), "unauthenticated", "{name}");
+            continue;
+        }
         for bad in [None, Some("garbage"), Some(&*revoked_key), Some(&*expired_key), Some(&*ended)] {
             let refused = send(&world, route, &real, bad).await;
             assert_eq!(refused.problem(401), "unauthenticated", "{name} with {bad:?}");
@@ -268,6 +337,19 @@ async fn every_route_refuses_who_may_not(database: &Database) {
         }
         // A key that is for data only manages nothing, not even its own tenant.
         assert_eq!(send(&world, route, &real, Some(&data_key)).await.problem(403), "forbidden", "{name}");
+        if route.2 == Who::Operator {
+            let anybody = members.iter().map(|(_, member)| &member.token).chain([&owner.token, &their_key]);
+            for somebody in anybody {
+                let refused = send(&world, route, &real, Some(somebody)).await;
+                assert_eq!(refused.problem(403), "forbidden", "{name}");
+                assert_eq!(
+                    refused.text,
+                    send(&world, route, &nobody, Some(somebody)).await.text,
+                    "{name} tells what there is"
+                );
+            }
+            continue;
+        }
         let (Who::Members(roles) | Who::MembersAndKeys(roles)) = route.2 else {
             assert_eq!(
                 send(&world, route, &real, Some(&their_key)).await.problem(403),
@@ -305,7 +387,15 @@ async fn every_route_refuses_who_may_not(database: &Database) {
     );
 
     world.clock.advance(Duration::from_secs(600));
-    for route in ROUTES.iter().filter(|route| route.2 != Who::Anybody) {
+    // The operator's token is for the operator's routes only.
+    for route in ROUTES
+        .iter()
+        .filter(|route| matches!(route.2, Who::Account | Who::Members(_) | Who::MembersAndKeys(_)))
+    {
+        let refused = send(&world, route, &real, Some(OPERATOR)).await;
+        assert!(matches!(refused.status.as_u16(), 403 | 404), "{route:?} by the operator: {refused:?}");
+    }
+    for route in ROUTES.iter().filter(|route| !matches!(route.2, Who::Anybody | Who::Signed)) {
         let refused = send(&world, route, &real, Some(&late)).await;
         assert_eq!(refused.problem(401), "unauthenticated", "{route:?} with an expired token");
     }

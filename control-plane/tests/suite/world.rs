@@ -1,5 +1,6 @@
 //! A control plane with all of its world in the test's hands.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,8 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use control_plane::ports::{Clock, DirectoryPublisher, Mail, MailError, Mailer, PublishError, Published};
-use control_plane::{ControlPlane, Parts, PasswordCost, Plan, RootSecret, Settings};
+use control_plane::billing::render::Party;
+use control_plane::billing::{CostTable, Quantities, Signal, UsageRow};
+use control_plane::payments::{Manual, PaymentProvider};
+use control_plane::ports::{
+    ActivityReport, Clock, DirectoryPublisher, LedgerState, Mail, MailError, Mailer, PublishError, Published,
+    UsageSource, UsageSourceError,
+};
+use control_plane::{ControlPlane, Parts, PasswordCost, Plan, RootSecret, Secret, Settings};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
@@ -31,6 +38,11 @@ const START_MS: i64 = 1_790_000_000_000;
 pub(crate) struct HandClock(Mutex<i64>);
 
 impl HandClock {
+    /// Goes on to a time.
+    pub(crate) fn advance_to_s(&self, unix_s: i64) {
+        *self.0.lock() = unix_s * 1000;
+    }
+
     pub(crate) fn advance(&self, by: Duration) {
         *self.0.lock() += i64::try_from(by.as_millis()).unwrap();
     }
@@ -149,6 +161,136 @@ impl Place {
     }
 }
 
+/// What the data plane knows of its use.
+#[derive(Debug, Default)]
+pub(crate) struct Records(Mutex<RecordsState>);
+
+#[derive(Debug, Default)]
+struct RecordsState {
+    ledgers: BTreeMap<(String, Signal), (u64, BTreeMap<i64, Quantities>)>,
+    /// Versions before the last one.
+    old: BTreeMap<(String, Signal), LedgerState>,
+    reports: Vec<ActivityReport>,
+    out_of_reach: bool,
+    behind: bool,
+    keeps_reports: bool,
+}
+
+impl Records {
+    /// Commits more usage of an hour.
+    pub(crate) fn commit(&self, tenant: &str, signal: Signal, hour: i64, more: Quantities) {
+        let before = self.state(tenant, signal);
+        let mut state = self.0.lock();
+        state.old.extend(before.map(|before| ((tenant.to_owned(), signal), before)));
+        let (generation, hours) = state.ledgers.entry((tenant.to_owned(), signal)).or_default();
+        *generation += 1;
+        let sum = hours.entry(hour).or_default();
+        sum.samples += more.samples;
+        sum.spans += more.spans;
+        sum.stored_bytes += more.stored_bytes;
+        sum.active_series += more.active_series;
+    }
+
+    /// Commits samples.
+    pub(crate) fn samples(&self, tenant: &str, hour: i64, samples: u64) {
+        self.commit(tenant, Signal::Metrics, hour, Quantities { samples, ..Quantities::default() });
+    }
+
+    pub(crate) fn report(&self, report: ActivityReport) {
+        self.0.lock().reports.push(report);
+    }
+
+    pub(crate) fn reports_left(&self) -> usize {
+        self.0.lock().reports.len()
+    }
+
+    pub(crate) fn set_out_of_reach(&self, out_of_reach: bool) {
+        self.0.lock().out_of_reach = out_of_reach;
+    }
+
+    /// Answers with ledgers as they were one version ago: a reader that was held up.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.0.lock().behind = behind;
+    }
+
+    /// Deleting reports fails.
+    pub(crate) fn set_keeps_reports(&self, keeps: bool) {
+        self.0.lock().keeps_reports = keeps;
+    }
+
+    /// Every hour that was committed.
+    pub(crate) fn rows(&self) -> Vec<UsageRow> {
+        let state = self.0.lock();
+        let rows = state.ledgers.iter().flat_map(|((tenant, signal), (_, hours))| {
+            hours.iter().map(|(hour, quantities)| UsageRow {
+                tenant: tenant.clone(),
+                signal: *signal,
+                hour: *hour,
+                quantities: *quantities,
+            })
+        });
+        rows.collect()
+    }
+
+    fn state(&self, tenant: &str, signal: Signal) -> Option<LedgerState> {
+        let state = self.0.lock();
+        let (generation, hours) = state.ledgers.get(&(tenant.to_owned(), signal))?;
+        Some(LedgerState {
+            generation: *generation,
+            tag: generation.to_string(),
+            at_rest_bytes: hours.values().map(|hour| hour.stored_bytes).sum(),
+            hours: hours.iter().map(|(hour, quantities)| (*hour, *quantities)).collect(),
+        })
+    }
+
+    fn reach(&self) -> Result<(), UsageSourceError> {
+        if self.0.lock().out_of_reach {
+            return Err(UsageSourceError("the bucket is out of reach".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl UsageSource for Records {
+    async fn tenants(&self) -> Result<Vec<String>, UsageSourceError> {
+        self.reach()?;
+        let mut tenants: Vec<String> =
+            self.0.lock().ledgers.keys().map(|(tenant, _)| tenant.clone()).collect();
+        tenants.dedup();
+        Ok(tenants)
+    }
+
+    async fn ledger(
+        &self,
+        tenant: &str,
+        signal: Signal,
+        known: Option<&str>,
+    ) -> Result<Option<LedgerState>, UsageSourceError> {
+        self.reach()?;
+        let old = {
+            let state = self.0.lock();
+            state.old.get(&(tenant.to_owned(), signal)).filter(|_| state.behind).cloned()
+        };
+        Ok(old.or_else(|| self.state(tenant, signal)).filter(|state| Some(state.tag.as_str()) != known))
+    }
+
+    async fn reports(&self, count: usize) -> Result<Vec<ActivityReport>, UsageSourceError> {
+        self.reach()?;
+        Ok(self.0.lock().reports.iter().take(count).cloned().collect())
+    }
+
+    async fn forget(&self, ids: &[String]) -> Result<(), UsageSourceError> {
+        self.reach()?;
+        let mut state = self.0.lock();
+        if state.keeps_reports {
+            return Err(UsageSourceError("nothing can be deleted".into()));
+        }
+        state.reports.retain(|report| !ids.contains(&report.id));
+        Ok(())
+    }
+}
+
 pub(crate) fn signer() -> DirectorySigner {
     DirectorySigner::from_seed(&[7; 32])
 }
@@ -201,6 +343,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) place: Arc<Place>,
+    pub(crate) records: Arc<Records>,
+    payments: Arc<dyn PaymentProvider>,
     database_url: String,
     starts: u8,
     next_address: AtomicU32,
@@ -208,34 +352,53 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(database: &Database) -> Self {
+        let instructions = "Account 4711".to_owned();
+        Self::with_payments(database, Arc::new(Manual { instructions })).await
+    }
+
+    pub(crate) async fn with_payments(database: &Database, payments: Arc<dyn PaymentProvider>) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(START_MS)));
         let mailbox = Arc::new(Mailbox(watch::Sender::new(Vec::new())));
         let place =
             Arc::new(Place { published: watch::Sender::new((0, None)), out_of_reach: Mutex::new(false) });
-        let control_plane = start(&database.url, 0, &clock, &mailbox, &place).await;
-        let database_url = database.url.clone();
+        let records = Arc::new(Records::default());
+        let (database_url, next_address) = (database.url.clone(), AtomicU32::new(0));
+        let outside = Outside {
+            clock: &clock,
+            mailbox: &mailbox,
+            place: &place,
+            records: &records,
+            payments: &payments,
+        };
+        let control_plane = start(&database.url, 0, outside).await;
         Self {
             control_plane,
             clock,
             mailbox,
             place,
+            records,
+            payments,
             database_url,
             starts: 0,
-            next_address: AtomicU32::new(0),
+            next_address,
         }
+    }
+
+    fn outside(&self) -> Outside<'_> {
+        let Self { clock, mailbox, place, records, payments, .. } = self;
+        Outside { clock, mailbox, place, records, payments }
     }
 
     /// Another process on the same database and the same place.
     pub(crate) async fn another(&self, number: u8) -> ControlPlane {
-        start(&self.database_url, 100 + number, &self.clock, &self.mailbox, &self.place).await
+        start(&self.database_url, 100 + number, self.outside()).await
     }
 
     /// The process ends and another one begins.
     pub(crate) async fn restart(&mut self) {
         self.control_plane.shut_down().await;
         self.starts += 1;
-        self.control_plane =
-            start(&self.database_url, self.starts, &self.clock, &self.mailbox, &self.place).await;
+        self.control_plane = start(&self.database_url, self.starts, self.outside()).await;
     }
 
     /// Sends a request from an address that nobody had before.
@@ -297,6 +460,11 @@ impl World {
         self.send(Method::DELETE, path, Some(&person.token), None).await
     }
 
+    /// With the operator's token.
+    pub(crate) async fn operate(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.send(method, path, Some(OPERATOR), body).await
+    }
+
     /// Without credentials.
     pub(crate) async fn ask(&self, path: &str, body: Value) -> Answer {
         self.send(Method::POST, path, None, Some(body)).await
@@ -304,6 +472,23 @@ impl World {
 
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
         self.ask("/sessions", json!({ "email": email, "password": password })).await
+    }
+
+    /// The same person, logged in anew.
+    pub(crate) async fn back(&self, person: &Person) -> Person {
+        let session = self.log_in(&person.email, PASSWORD).await.expect(201);
+        let (token, refresh) = (session.field("access_token"), session.field("refresh_token"));
+        Person { token, refresh, ..person.clone() }
+    }
+
+    /// Unix seconds.
+    pub(crate) fn now_s(&self) -> i64 {
+        self.clock.now_ms() / 1000
+    }
+
+    /// Lets the data plane's records be counted.
+    pub(crate) async fn settle(&self) {
+        self.control_plane.settle_usage().await.unwrap();
     }
 
     /// Signs somebody up, confirms the address, and logs in.
@@ -348,13 +533,21 @@ impl World {
     }
 }
 
-async fn start(
-    url: &str,
-    number: u8,
-    clock: &Arc<HandClock>,
-    mailbox: &Arc<Mailbox>,
-    place: &Arc<Place>,
-) -> ControlPlane {
+/// What the operator's requests are sent with.
+pub(crate) const OPERATOR: &str = "the operator's token";
+
+/// The world around a control plane.
+#[derive(Clone, Copy)]
+struct Outside<'a> {
+    clock: &'a Arc<HandClock>,
+    mailbox: &'a Arc<Mailbox>,
+    place: &'a Arc<Place>,
+    records: &'a Arc<Records>,
+    payments: &'a Arc<dyn PaymentProvider>,
+}
+
+async fn start(url: &str, number: u8, outside: Outside<'_>) -> ControlPlane {
+    let Outside { clock, mailbox, place, records, payments } = outside;
     let parts = Parts {
         settings: Settings {
             database_url: url.to_owned(),
@@ -362,12 +555,17 @@ async fn start(
             default_plan: Plan::Team,
             // As cheap as can be: what it costs is tested elsewhere.
             password_cost: PasswordCost { memory_kib: 8, passes: 1 },
+            seller: Party { name: "Farwatch Ltd.".to_owned(), details: "1 High Street".to_owned() },
+            costs: CostTable::aws(),
         },
         clock: Arc::clone(clock) as _,
         publisher: Arc::clone(place) as _,
+        usage: Arc::clone(records) as _,
+        payments: Arc::clone(payments),
         mailer: Arc::clone(mailbox) as _,
         signer: signer(),
         root: RootSecret::new([9; 32]),
+        operator_token: Secret::new(OPERATOR.to_owned()),
         seed: [number; 32],
     };
     ControlPlane::start(parts).await.unwrap()

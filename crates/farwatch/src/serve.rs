@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`node`] | the services, put together |
 //! | [`control`] | the control plane, and how it reaches the world |
+//! | `usage`, `activity` | what the control plane bills by, and what it is told of this process |
 //! | [`directory`] | the tenant directory: first start, and kept current |
 //! | [`router`] | the routes |
 //! | [`listener`] | a port |
@@ -13,6 +14,7 @@
 //! | [`logging`] | log lines |
 //! | [`welcome`] | what is printed for the user |
 
+mod activity;
 pub mod control;
 pub mod directory;
 pub mod exposition;
@@ -23,6 +25,7 @@ pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod router;
+pub(crate) mod usage;
 pub mod welcome;
 
 use std::io::{self, Write as _};

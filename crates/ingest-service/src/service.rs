@@ -214,6 +214,7 @@ impl Ingest {
         }
         nearly.extend(tenant.registry.nearly(&principal.tenant.limits));
         tenant.families.note_stored(&families, self.clock.monotonic());
+        self.access.note_stored(principal, written.samples + written.histograms);
         self.rank_if_due(tenant);
         self.count_accepted(&written, &refusals, &nearly);
         // Want of room is the server's matter, not the data's: a sender that took it for the latter would drop good data.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use telemetry::TenantId;
 
+use crate::activity::{KeyActivity, KeyLog};
 use crate::credential::{CredentialError, api_key_from_authorization};
 use crate::directory::{AuthError, Directory, DirectoryError, DirectoryVerifier, Principal};
 use crate::key::KeyId;
@@ -25,6 +26,7 @@ pub struct Access {
     confirmed_at_ms: AtomicI64,
     /// Held while a document is compared with the one in force and takes its place.
     offering: Mutex<()>,
+    keys: KeyLog,
 }
 
 /// What came of a document that was offered.
@@ -88,6 +90,7 @@ impl Access {
             anonymous_tenant,
             confirmed_at_ms: AtomicI64::new(now_ms),
             offering: Mutex::new(()),
+            keys: KeyLog::default(),
         })
     }
 
@@ -168,7 +171,19 @@ impl Access {
         if !principal.scopes.allows(scope) {
             return Err(AccessError::Scope(scope));
         }
+        self.keys.note_use(&principal, now_ms);
         Ok(principal)
+    }
+
+    /// Notes samples that were stored for who was let in.
+    pub fn note_stored(&self, principal: &Principal, samples: u64) {
+        self.keys.note_stored(principal, samples);
+    }
+
+    /// What API keys did since this was last asked.
+    #[must_use]
+    pub fn take_key_activity(&self) -> Vec<(KeyId, KeyActivity)> {
+        self.keys.take()
     }
 }
 
@@ -216,6 +231,10 @@ mod tests {
 
         let access = Access::new(&with_key, signer.verifier(), None, NOW_MS).unwrap();
         assert_eq!(allowed(&access), Ok(Some(key.id())));
+        // Its use is known, and told once.
+        let seen = access.take_key_activity();
+        assert_eq!((seen.len(), seen[0].0, seen[0].1.last_used_ms), (1, key.id(), NOW_MS));
+        assert!(access.take_key_activity().is_empty());
         assert_eq!(access.offer(&without, NOW_MS + 1000).unwrap(), OfferOutcome::Replaced);
         let refused = Err(AccessError::Key(AuthError::Revoked(key.id())));
         assert_eq!(allowed(&access), refused);
@@ -275,6 +294,7 @@ mod tests {
         assert_eq!(authorize(&closed, None, Scope::MetricsWrite), Err(AccessError::Missing));
         assert_eq!(authorize(&absent, None, Scope::MetricsWrite), Err(AccessError::Missing));
         assert_eq!(authorize(&anonymous, None, Scope::MetricsRead), Ok("acme".to_owned()));
+        assert!(anonymous.take_key_activity().is_empty());
         assert_eq!(authorize(&anonymous, None, Scope::Admin), Err(AccessError::Scope(Scope::Admin)));
         let bearer = format!("Bearer {}", key.expose());
         assert_eq!(

@@ -8,10 +8,12 @@
 //! | [`network`] | from where a key may be used |
 //! | [`tenant`] | a tenant as the data plane sees it, with its limits |
 //! | [`directory`] | the signed, versioned document of all tenants and key hashes |
+//! | [`activity`] | when keys were used |
 //! | [`access`] | the directory in force, kept fresh while requests are authorised against it |
 //! | [`limiter`] | the limits of one tenant in one process, enforced |
 
 pub mod access;
+pub mod activity;
 pub mod credential;
 pub mod directory;
 pub mod key;
@@ -22,6 +24,7 @@ pub mod scope;
 pub mod tenant;
 
 pub use access::{Access, AccessError, OfferOutcome};
+pub use activity::KeyActivity;
 pub use credential::CredentialError;
 pub use directory::{
     AuthError, Directory, DirectoryDocument, DirectoryError, DirectorySigner, DirectoryVerifier, KeyEntry,

@@ -20,12 +20,46 @@ topic! {
         smtp_url: Option<SecretUrl> = "", "URL";
         /// The sender of mails.
         mail_from: MailAddress = "Farwatch <farwatch@localhost>", "ADDRESS";
+        /// Who invoices come from: the name on them.
+        invoice_from: Line = "Farwatch", "NAME";
+        /// What customers are told who want to pay an invoice while no Stripe is set: where the money goes. The operator notes
+        /// payments.
+        payment_instructions: Line = "Ask your Farwatch operator how to pay.", "TEXT";
+        /// Stripe's secret key. With it and `stripe-webhook-secret`, invoices are paid on a page of Stripe's.
+        stripe_api_key: Option<SecretUrl> = "", "KEY";
+        /// The signing secret of the webhook that Stripe sends to `/api/control/v1/payments/webhook`, with the events
+        /// `checkout.session.completed` and `checkout.session.async_payment_succeeded`.
+        stripe_webhook_secret: Option<SecretUrl> = "", "SECRET";
+        /// Where Stripe's API is.
+        stripe_url: ServerUrl = "https://api.stripe.com", "URL";
         /// The limits of new organisations: those of the plan `free`, `team` or `unlimited`.
         default_plan: Plan = "unlimited", "PLAN";
     }
 }
 
-/// A URL that may hold a password: neither shown nor repeated.
+/// A line of text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line(String);
+
+impl Line {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SettingValue for Line {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.chars().any(char::is_control) {
+            Err("one line of text".to_owned())
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// A URL that may hold a password, or another secret: neither shown nor repeated.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(String);
 

@@ -13,12 +13,16 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use control_plane::billing::CostTable;
+use control_plane::billing::render::Party;
 use control_plane::mail::{LogMailer, SmtpError, SmtpMailer};
+use control_plane::payments::{Manual, PaymentProvider, Stripe, StripeError, StripeSettings};
 use control_plane::ports::{DirectoryPublisher, Mailer, PublishError, Published};
-use control_plane::{ControlPlane, Parts, PasswordCost, RootSecret, Settings};
+use control_plane::{ControlPlane, Parts, PasswordCost, RootSecret, Secret, Settings};
 use parking_lot::Mutex;
 use rand::{CryptoRng, RngCore as _};
 use segment_store::{Bucket, BucketError, Clock, Etag, GetRange, PutCondition, Seed};
+use telemetry::TenantId;
 use tenancy::DirectorySigner;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -26,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::directory::{DIRECTORY_KEY, DirectorySetupError, secret_of};
+use super::usage::BucketUsage;
 use crate::config::Config;
 use crate::config::topics::ListenSettings;
 
@@ -35,6 +40,8 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(2);
 const OPENING_TIME: Duration = Duration::from_secs(10);
 const DATABASE_FILE: &str = "control-plane.sqlite";
 const ROOT_SECRET_FILE: &str = "control-plane.key";
+/// What the operator's requests are sent with, as 64 hexadecimal digits.
+const OPERATOR_TOKEN_FILE: &str = "operator.token";
 
 /// Why a control plane cannot be had with these settings.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,12 @@ pub enum ControlError {
     /// The mail settings are wrong.
     #[error("settings smtp-url and mail-from")]
     Mail(#[from] SmtpError),
+    /// Stripe cannot be used.
+    #[error("payments by Stripe cannot be set up")]
+    Stripe(#[from] StripeError),
+    /// One of two settings that belong together.
+    #[error("settings stripe-api-key and stripe-webhook-secret: set both, or none for payments by hand")]
+    HalfOfStripe,
     /// A secret of the data directory cannot be read or made.
     #[error(transparent)]
     Secret(#[from] DirectorySetupError),
@@ -72,13 +85,35 @@ pub struct Control {
     opening: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Tells the control plane of this process what happened. While its database cannot be opened, nobody listens, and it finds out later.
+#[derive(Clone, Debug)]
+pub struct ControlNews(watch::Receiver<Phase>);
+
+impl ControlNews {
+    /// A tenant's ledger has changed.
+    pub fn usage_changed(&self, tenant: &TenantId) {
+        if let Phase::Running(control_plane, _) = &*self.0.borrow() {
+            control_plane.usage_changed(tenant.as_str());
+        }
+    }
+
+    /// There is a report of activity.
+    pub fn activity_reported(&self) {
+        if let Phase::Running(control_plane, _) = &*self.0.borrow() {
+            control_plane.activity_reported();
+        }
+    }
+}
+
 /// What it is started with.
 struct Opener {
     settings: Settings,
     root: RootSecret,
     signer_seed: [u8; 32],
     clock: Arc<dyn Clock>,
-    publisher: Arc<dyn DirectoryPublisher>,
+    bucket: Arc<dyn Bucket>,
+    payments: Arc<dyn PaymentProvider>,
+    operator_token: Secret,
     mailer: Arc<dyn Mailer>,
 }
 
@@ -94,13 +129,17 @@ impl Control {
         rng: &mut impl CryptoRng,
     ) -> Result<Self, ControlError> {
         let data_dir = &config.storage.data_dir;
-        let (settings, mailer) = (settings(config)?, mailer(config)?);
+        let (settings, mailer, payments) = (settings(config)?, mailer(config)?, payments(config)?);
+        let operator_token = secret_of(&data_dir.join(OPERATOR_TOKEN_FILE), rng)?;
+        let operator_token = operator_token.iter().map(|byte| format!("{byte:02x}")).collect();
         let opener = Opener {
             settings,
             root: RootSecret::new(*secret_of(&data_dir.join(ROOT_SECRET_FILE), rng)?),
             signer_seed: *secret_of(&data_dir.join(super::directory::SIGNING_KEY_FILE), rng)?,
             clock,
-            publisher: Arc::new(Place(bucket)),
+            bucket,
+            payments,
+            operator_token: Secret::new(operator_token),
             mailer,
         };
         let (sender, phase) = watch::channel(Phase::Opening);
@@ -113,6 +152,12 @@ impl Control {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(*self.phase.borrow(), Phase::Running(..))
+    }
+
+    /// Where the rest of this process tells it what happened.
+    #[must_use]
+    pub fn news(&self) -> ControlNews {
+        ControlNews(self.phase.clone())
     }
 
     /// Its routes: 503 while the database cannot be opened.
@@ -185,10 +230,13 @@ impl Opener {
         let parts = Parts {
             settings: self.settings.clone(),
             clock: Arc::new(Time(Arc::clone(&self.clock))),
-            publisher: Arc::clone(&self.publisher),
+            publisher: Arc::new(Place(Arc::clone(&self.bucket))),
+            usage: Arc::new(BucketUsage(Arc::clone(&self.bucket))),
+            payments: Arc::clone(&self.payments),
             mailer: Arc::clone(&self.mailer),
             signer: DirectorySigner::from_seed(&self.signer_seed),
             root: self.root.clone(),
+            operator_token: self.operator_token.clone(),
             seed,
         };
         Ok(ControlPlane::start(parts).await?)
@@ -238,6 +286,7 @@ async fn pass_on(State(mut phase): State<watch::Receiver<Phase>>, mut request: R
 pub fn check(config: &Config) -> Result<(), ControlError> {
     settings(config)?;
     mailer(config)?;
+    payments(config)?;
     Ok(())
 }
 
@@ -259,7 +308,24 @@ fn settings(config: &Config) -> Result<Settings, ControlError> {
         public_url,
         default_plan: control.default_plan,
         password_cost: PasswordCost::default(),
+        seller: Party { name: control.invoice_from.as_str().to_owned(), details: String::new() },
+        costs: CostTable::aws(),
     })
+}
+
+fn payments(config: &Config) -> Result<Arc<dyn PaymentProvider>, ControlError> {
+    let control = &config.control;
+    match (&control.stripe_api_key, &control.stripe_webhook_secret) {
+        (Some(api_key), Some(webhook_secret)) => Ok(Arc::new(Stripe::new(StripeSettings {
+            url: control.stripe_url.as_str().to_owned(),
+            api_key: Secret::new(api_key.expose().to_owned()),
+            webhook_secret: Secret::new(webhook_secret.expose().to_owned()),
+        })?)),
+        (None, None) => {
+            Ok(Arc::new(Manual { instructions: control.payment_instructions.as_str().to_owned() }))
+        }
+        _ => Err(ControlError::HalfOfStripe),
+    }
 }
 
 fn mailer(config: &Config) -> Result<Arc<dyn Mailer>, ControlError> {

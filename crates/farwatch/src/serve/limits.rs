@@ -28,3 +28,18 @@ pub(crate) const FLUSH_TIME: Duration = Duration::from_secs(5);
 
 /// How long what only reads the bucket may take to end after that: a read that hangs is nothing to wait for.
 pub(crate) const BACKGROUND_TIME: Duration = Duration::from_secs(3);
+
+/// How often a process looks whether there is something to report to the control plane.
+pub(crate) const ACTIVITY_LOOK: Duration = Duration::from_secs(5);
+
+/// A process reports at most so often: each report is a request that is paid.
+pub(crate) const ACTIVITY_PAUSE: Duration = Duration::from_secs(60);
+
+/// A process that does nothing for anybody says so often what it used up.
+pub(crate) const RESOURCES_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// Reports of one process that wait for a control plane: a day's.
+pub(crate) const MAX_REPORTS_KEPT: usize = 24 * 60;
+
+/// Metric names of a tenant that are counted apart between two reports. The rest has no name in bills.
+pub(crate) const MAX_COUNTED_NAMES: usize = 5_000;

@@ -1,0 +1,239 @@
+//! What this process tells the control plane of its use: when API keys were used, samples by key and metric name, requests and CPU.
+//!
+//! It goes by way of the bucket, which both have, as a small object at most each minute. All of this is statistics: what a process
+//! counted when it crashed is lost, and bills are made of the ledger.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_plane::billing::{Attribution, Dimension, Resource, ResourceUse, Signal};
+use control_plane::ports::{Activity, KeyUse};
+use parking_lot::Mutex;
+use segment_store::{
+    Bucket, Clock, Counted, FlushOutcome, Operation, PutCondition, RequestCounts, SegmentKey, TailOffer,
+    TailSink,
+};
+use telemetry::{MetricBatch, TenantId};
+use tenancy::Access;
+use tokio_util::sync::CancellationToken;
+
+use super::control::ControlNews;
+use super::limits::{ACTIVITY_LOOK, ACTIVITY_PAUSE, MAX_COUNTED_NAMES, MAX_REPORTS_KEPT, RESOURCES_PAUSE};
+use super::process::ProcessStats;
+use super::usage::ACTIVITY_PREFIX;
+
+/// Samples by metric name. An empty name is that of all beyond the most that are counted apart.
+type ByName = HashMap<Box<str>, u64>;
+
+/// Counts durable samples by metric name on their way to the tail.
+pub(super) struct NameCounter {
+    tail: Arc<dyn TailSink>,
+    /// Of flushes under way.
+    pending: Mutex<HashMap<SegmentKey, Vec<(TenantId, ByName)>>>,
+    counted: Mutex<HashMap<TenantId, ByName>>,
+}
+
+impl NameCounter {
+    pub(super) fn new(tail: Arc<dyn TailSink>) -> Self {
+        Self { tail, pending: Mutex::default(), counted: Mutex::default() }
+    }
+
+    fn take(&self) -> HashMap<TenantId, ByName> {
+        mem::take(&mut *self.counted.lock())
+    }
+}
+
+impl fmt::Debug for NameCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NameCounter").finish_non_exhaustive()
+    }
+}
+
+impl TailSink for NameCounter {
+    fn offer(&self, offer: TailOffer) {
+        let counts =
+            offer.partitions.iter().map(|(tenant, batch)| (tenant.clone(), samples_by_name(batch))).collect();
+        self.pending.lock().insert(offer.segment.clone(), counts);
+        self.tail.offer(offer);
+    }
+
+    fn settle(&self, segment: &SegmentKey, outcome: FlushOutcome) {
+        self.tail.settle(segment, outcome);
+        let Some(counts) = self.pending.lock().remove(segment) else { return };
+        if outcome != FlushOutcome::Durable {
+            return;
+        }
+        let mut counted = self.counted.lock();
+        for (tenant, names) in counts {
+            let sums = counted.entry(tenant).or_default();
+            for (name, samples) in names {
+                let full = sums.len() >= MAX_COUNTED_NAMES && !sums.contains_key(&name);
+                let sum = sums.entry(if full { Box::default() } else { name }).or_default();
+                *sum = sum.saturating_add(samples);
+            }
+        }
+    }
+}
+
+/// How many samples a batch has of each metric name. Series of a name mostly follow each other.
+fn samples_by_name(batch: &MetricBatch) -> ByName {
+    let mut names = ByName::new();
+    let mut add = |name: &str, samples: u64| {
+        if samples > 0 {
+            match names.get_mut(name) {
+                Some(sum) => *sum += samples,
+                None => _ = names.insert(name.into(), samples),
+            }
+        }
+    };
+    let name_of = |index: usize| batch.series.get(index).and_then(|series| series.labels().metric_name());
+    let (mut run, mut in_run, mut start) = ("", 0_u64, 0_u32);
+    for (index, end) in batch.float_ends.iter().enumerate() {
+        let name = name_of(index).unwrap_or_default();
+        if name != run {
+            add(run, in_run);
+            (run, in_run) = (name, 0);
+        }
+        in_run += u64::from(end.saturating_sub(start));
+        start = *end;
+    }
+    add(run, in_run);
+    for (index, _, _) in &batch.histograms {
+        add(name_of(*index as usize).unwrap_or_default(), 1);
+    }
+    names
+}
+
+/// Makes reports of what a process does.
+pub(super) struct Reporter {
+    pub(super) bucket: Arc<dyn Bucket>,
+    pub(super) access: Arc<Access>,
+    pub(super) names: Option<Arc<NameCounter>>,
+    pub(super) requests: Arc<Counted>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Unlike that of any other process.
+    pub(super) process: String,
+    /// The control plane of this process, if it has one: it is told.
+    pub(super) control: Option<ControlNews>,
+}
+
+/// What was reported of resources.
+#[derive(Default)]
+struct Reported {
+    requests: RequestCounts,
+    cpu_ms: u64,
+}
+
+impl Reporter {
+    /// Reports until told to stop, and then once more.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut reported = Reported::default();
+        let mut kept: VecDeque<String> = VecDeque::new();
+        let (mut made, mut next) = (0_u64, Duration::ZERO);
+        let mut resources_due = self.clock.monotonic() + RESOURCES_PAUSE;
+        loop {
+            let stopping = tokio::select! {
+                biased;
+                () = stop.cancelled() => true,
+                () = tokio::time::sleep(ACTIVITY_LOOK) => false,
+            };
+            let now = self.clock.monotonic();
+            if !stopping && now < next {
+                continue;
+            }
+            let mut activity = self.activity();
+            let is_quiet = activity.keys.is_empty() && activity.counts.is_empty();
+            // What is used up while nobody asks for anything is reported now and then.
+            if !is_quiet || (now >= resources_due && !stopping) {
+                activity.resources = self.resources(&mut reported);
+                let key = format!("{ACTIVITY_PREFIX}{}-{made:08}", self.process);
+                made += 1;
+                self.report(&key, &activity).await;
+                kept.push_back(key);
+                (next, resources_due) = (now + ACTIVITY_PAUSE, now + RESOURCES_PAUSE);
+            }
+            if stopping {
+                return;
+            }
+            // Where no control plane collects reports, they do not pile up.
+            if kept.len() > MAX_REPORTS_KEPT
+                && let Some(old) = kept.pop_front()
+            {
+                let _ = self.bucket.delete_many(&[old]).await;
+            }
+        }
+    }
+
+    async fn report(&self, key: &str, activity: &Activity) {
+        match self.put(key, activity).await {
+            Ok(()) => {
+                if let Some(control) = &self.control {
+                    control.activity_reported();
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error = &*error as &dyn std::error::Error, "a report of activity got lost")
+            }
+        }
+    }
+
+    fn activity(&self) -> Activity {
+        let mut activity = Activity { at_ms: self.clock.now_ms(), ..Activity::default() };
+        let mut count = |tenant: &TenantId, dimension, name: &str, count| {
+            activity.counts.push(Attribution {
+                tenant: tenant.to_string(),
+                signal: Signal::Metrics,
+                dimension,
+                name: name.to_owned(),
+                count,
+            });
+        };
+        for (key, used) in self.access.take_key_activity() {
+            let id = key.to_string();
+            if used.samples > 0 {
+                count(&used.tenant, Dimension::ApiKey, &id, used.samples);
+            }
+            activity.keys.push(KeyUse { id, at_ms: used.last_used_ms });
+        }
+        for (tenant, names) in self.names.iter().flat_map(|names| names.take()) {
+            for (name, samples) in names {
+                count(&tenant, Dimension::Metric, &name, samples);
+            }
+        }
+        activity
+    }
+
+    /// What was used up since the last report.
+    fn resources(&self, reported: &mut Reported) -> Vec<ResourceUse> {
+        let now = Reported {
+            requests: self.requests.counts(),
+            cpu_ms: ProcessStats::read().map_or(0, |stats| (stats.cpu_seconds * 1000.0) as u64),
+        };
+        let more = |operations: &[Operation]| -> u64 {
+            operations.iter().map(|of| now.requests.of(*of).saturating_sub(reported.requests.of(*of))).sum()
+        };
+        let uses = [
+            (Resource::WriteRequests, more(&[Operation::Put, Operation::List])),
+            (Resource::ReadRequests, more(&[Operation::Get, Operation::Head])),
+            (Resource::CpuMs, now.cpu_ms.saturating_sub(reported.cpu_ms)),
+        ];
+        *reported = now;
+        uses.into_iter()
+            .filter(|(_, quantity)| *quantity > 0)
+            .map(|(resource, quantity)| ResourceUse { tenant: None, resource, quantity })
+            .collect()
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        activity: &Activity,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let body = serde_json::to_vec(activity)?;
+        self.bucket.put(key, body.into(), PutCondition::IfAbsent, None).await?;
+        Ok(())
+    }
+}
