@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config;
-use account::{CreateTenantArgs, KeysCommand, LogInArgs, QuotaCommand, SignUpArgs, WhichOrganisation};
+use account::{
+    CreateTenantArgs, InvoiceCommand, KeysCommand, LogInArgs, PlacementCommand, QuotaCommand, SignUpArgs,
+    WhichOrganisation,
+};
 
 /// Hosted observability on object storage: metrics in by remote write and OTLP, PromQL out.
 #[derive(Debug, Parser)]
@@ -41,8 +44,17 @@ pub enum Command {
     Quota(QuotaCommand),
     /// Bring stored data to rest: few large objects of many small ones, nothing left to merge
     Compact(CompactArgs),
-    /// Tell what was stored, by tenant and hour: each sample once, however often it was sent
+    /// Tell what was stored, by tenant and hour: each sample once, however often it was sent. Who is logged in sees the own
+    /// organisation's; with --data-dir or --bucket, or without a login, it is read from stored data
     Usage(UsageArgs),
+    /// Show invoices and how to pay them
+    #[command(subcommand)]
+    Invoice(InvoiceCommand),
+    /// Compute an invoice anew from the ledger, to the cent; exits with 1 when it states anything else
+    VerifyInvoice(VerifyInvoiceArgs),
+    /// Show and choose where tenants are: away from where their production runs
+    #[command(subcommand)]
+    Placement(PlacementCommand),
     /// Show and make the tenants of an account; delete a tenant's stored data, and show that none is left
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -237,16 +249,51 @@ pub struct UsageArgs {
     /// Where the data is.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// One tenant only
-    #[arg(long, value_name = "ID")]
+    /// One tenant only: its id, or of those who are logged in its name
+    #[arg(long, value_name = "TENANT")]
     pub tenant: Option<String>,
-    /// Hours from this time on: RFC 3339 or Unix seconds
+    /// Of stored data: hours from this time on, RFC 3339 or Unix seconds
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
-    /// Hours before this time: RFC 3339 or Unix seconds
+    /// Of stored data: hours before this time, RFC 3339 or Unix seconds
     #[arg(long, value_name = "TIME")]
     pub to: Option<String>,
-    /// Print every hour, as JSON
+    /// Of those who are logged in: the month, such as 2026-11 [default: this month]
+    #[arg(long, conflicts_with_all = ["from", "to", "data_dir", "bucket"])]
+    pub month: Option<String>,
+    /// Of those who are logged in: name or id of the organisation [default: the only one]
+    #[arg(long, value_name = "ORGANISATION", conflicts_with_all = ["from", "to", "data_dir", "bucket", "tenant"])]
+    pub organisation: Option<String>,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl UsageArgs {
+    /// Whether it is the usage of who is logged in that is asked for, and not that of stored data.
+    #[must_use]
+    pub fn is_of_account(&self, logged_in: bool) -> bool {
+        let Self { storage, tenant: _, from, to, month, organisation, json: _ } = self;
+        let stored = storage.data_dir.is_some() || storage.bucket.is_some() || from.is_some() || to.is_some();
+        month.is_some() || organisation.is_some() || (logged_in && !stored)
+    }
+}
+
+/// Arguments of `farwatch verify-invoice`.
+#[derive(Debug, Args)]
+pub struct VerifyInvoiceArgs {
+    /// The month, such as 2026-11; or a file with what `farwatch invoice inputs` printed
+    pub invoice: String,
+    /// Name or id of the organisation, with a month [default: the only one]
+    #[arg(long, value_name = "ORGANISATION")]
+    pub organisation: Option<String>,
+    /// File with the ledger, as `farwatch usage --json` prints it from stored data [default: read it from stored data]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data_dir", "bucket"])]
+    pub ledger: Option<PathBuf>,
+    /// Where the ledger is.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Print what was found as JSON
     #[arg(long)]
     pub json: bool,
 }

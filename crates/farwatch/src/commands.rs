@@ -7,6 +7,7 @@ pub mod segment;
 pub mod storage;
 pub mod tenant;
 pub mod usage;
+pub mod verify_invoice;
 
 use std::error::Error;
 use std::fmt::Write as _;

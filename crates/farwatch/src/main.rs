@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use farwatch::cli::{Cli, Command, ConfigCommand, SegmentCommand, TenantCommand};
-use farwatch::commands::account::AccountError;
 use farwatch::commands::account::session::{Session, SessionFile};
-use farwatch::commands::account::{keys, login, quota, signup, tenants};
-use farwatch::commands::{chain, compact, query, segment, tenant, usage};
+use farwatch::commands::account::{
+    self, AccountError, invoice, keys, login, placement, quota, signup, tenants,
+};
+use farwatch::commands::{chain, compact, query, segment, tenant, usage, verify_invoice};
 use farwatch::config::{Config, Sources, reference};
 use farwatch::serve::{self, logging};
 use segment_store::{Clock, SystemClock};
@@ -69,6 +70,19 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let session = session(&variable)?;
             one_shot()?.block_on(quota::run(&command, &session, &mut out))?;
         }
+        Command::Invoice(command) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(invoice::run(&command, &session, &*clock(), &mut out))?;
+        }
+        Command::VerifyInvoice(mut args) => {
+            args.storage.fill_from(&variable);
+            let session = || session(&variable);
+            one_shot()?.block_on(verify_invoice::run(&args, &session, &mut out))?;
+        }
+        Command::Placement(command) => {
+            let session = session(&variable)?;
+            one_shot()?.block_on(placement::run(&command, &session, &mut out))?;
+        }
         Command::Tenant(TenantCommand::List(which)) => {
             let session = session(&variable)?;
             one_shot()?.block_on(tenants::list(&which, &session, &mut out))?;
@@ -84,7 +98,13 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         }
         Command::Usage(mut args) => {
             args.storage.fill_from(&variable);
-            one_shot()?.block_on(usage::run(&args, &mut out))?;
+            let logged_in = SessionFile::find(&variable).is_ok_and(|file| file.exists());
+            if args.is_of_account(logged_in) {
+                let session = session(&variable)?;
+                one_shot()?.block_on(account::usage::run(&args, &session, &mut out))?;
+            } else {
+                one_shot()?.block_on(usage::run(&args, &mut out))?;
+            }
         }
         Command::Tenant(TenantCommand::Delete(mut args)) => {
             args.storage.fill_from(&variable);

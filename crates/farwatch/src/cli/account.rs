@@ -149,6 +149,110 @@ pub struct SetQuotaArgs {
 pub struct CreateTenantArgs {
     /// The environment's name, such as production
     pub name: String,
+    /// Where production runs.
+    #[command(flatten)]
+    pub declaration: DeclarationArgs,
+    /// Which organisation.
+    #[command(flatten)]
+    pub which: WhichOrganisation,
+}
+
+/// Where a tenant's production runs: it is placed elsewhere.
+#[derive(Clone, Debug, Args)]
+pub struct DeclarationArgs {
+    /// Cloud region that production runs in, such as aws:eu-west-1 or "West Europe"; may be given again
+    #[arg(long = "region", value_name = "REGION")]
+    pub regions: Vec<String>,
+    /// Cloud region that production fails over to; may be given again
+    #[arg(long = "standby-region", value_name = "REGION")]
+    pub standby_regions: Vec<String>,
+    /// Where data may be: EU, EEA or a country's code; may be given again [default: anywhere]
+    #[arg(long, value_name = "WHERE")]
+    pub residency: Vec<String>,
+    /// How near it is to be, as a wish: 40ms there and back, or 800km
+    #[arg(long, value_name = "DISTANCE")]
+    pub near: Option<String>,
+    /// One cell is enough
+    #[arg(long)]
+    pub without_standby: bool,
+}
+
+/// What to do with the place of a tenant.
+#[derive(Debug, Subcommand)]
+pub enum PlacementCommand {
+    /// Show where a tenant is, and why
+    Show(WhichTenant),
+    /// Declare where production runs; the tenant is placed anew
+    Set(SetPlacementArgs),
+    /// Show where a tenant would be; changes nothing. Without flags: for what it declared, and what its telemetry has shown since
+    Propose(SetPlacementArgs),
+    /// Show where telemetry comes from, and whether that is where the tenant is
+    Conflicts(WhichTenant),
+    /// Show the cloud regions that are known
+    Regions(RegionsArgs),
+    /// Show the cells that a tenant can be in
+    Cells {
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Arguments of `farwatch placement set` and `farwatch placement propose`.
+#[derive(Debug, Args)]
+pub struct SetPlacementArgs {
+    /// Where production runs.
+    #[command(flatten)]
+    pub declaration: DeclarationArgs,
+    /// Which tenant.
+    #[command(flatten)]
+    pub which: WhichTenant,
+}
+
+/// Arguments of `farwatch placement regions`.
+#[derive(Debug, Args)]
+pub struct RegionsArgs {
+    /// Only regions with this in their id, city or jurisdiction
+    pub filter: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with invoices.
+#[derive(Debug, Subcommand)]
+pub enum InvoiceCommand {
+    /// Show all invoices
+    List(WhichOrganisation),
+    /// Show an invoice; that of a month that is not over is what would be billed now
+    Show(ShowInvoiceArgs),
+    /// Say how to pay an invoice
+    Pay(PayInvoiceArgs),
+    /// Print all that an invoice was computed from, for `farwatch verify-invoice`
+    Inputs(PayInvoiceArgs),
+}
+
+/// Arguments of `farwatch invoice show`.
+#[derive(Debug, Args)]
+pub struct ShowInvoiceArgs {
+    /// The month, such as 2026-11 [default: this month]
+    pub month: Option<String>,
+    /// Print a page that can be printed
+    #[arg(long, conflicts_with_all = ["csv", "json"])]
+    pub html: bool,
+    /// Print a table for spreadsheets
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Which organisation.
+    #[command(flatten)]
+    pub which: WhichOrganisation,
+}
+
+/// Arguments of `farwatch invoice pay` and `farwatch invoice inputs`.
+#[derive(Debug, Args)]
+pub struct PayInvoiceArgs {
+    /// The month, such as 2026-11
+    pub month: String,
     /// Which organisation.
     #[command(flatten)]
     pub which: WhichOrganisation,

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
+use control_plane::billing::Signal;
 use jiff::Timestamp;
 use segment_store::compact::list_tenants;
 use segment_store::{
-    Hour, HourUsage, Ledger, ReadError, list_fresh, read_shard_manifest, read_tenant_manifest,
+    Bucket, Hour, HourUsage, ReadError, list_fresh, read_shard_manifest, read_tenant_manifest,
 };
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use telemetry::{TenantId, TenantIdError};
 
 use super::query::{QueryError, seconds};
@@ -37,28 +39,44 @@ pub enum UsageError {
     Json(#[from] serde_json::Error),
 }
 
-#[derive(Serialize)]
-struct Usage {
-    tenants: Vec<TenantUsage>,
+/// What `farwatch usage --json` prints.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Usage {
+    pub(super) tenants: Vec<TenantUsage>,
     total: HourUsage,
     /// Objects whose data is stored but not counted yet: it will be when it is compacted.
     objects_not_counted_yet: u64,
 }
 
-#[derive(Serialize)]
-struct TenantUsage {
-    tenant: String,
-    signal: &'static str,
+/// What a tenant stored of a signal.
+#[derive(Serialize, Deserialize)]
+pub(super) struct TenantUsage {
+    pub(super) tenant: String,
+    pub(super) signal: Signal,
     total: HourUsage,
-    hours: Vec<OneHour>,
+    pub(super) hours: Vec<OneHour>,
 }
 
-#[derive(Serialize)]
-struct OneHour {
+/// What was stored of an hour.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OneHour {
     /// When the hour begins.
-    hour: String,
+    #[serde(serialize_with = "write_hour", deserialize_with = "read_hour")]
+    pub(super) hour: Hour,
     #[serde(flatten)]
-    usage: HourUsage,
+    pub(super) usage: HourUsage,
+}
+
+fn write_hour<S: Serializer>(hour: &Hour, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text(*hour))
+}
+
+fn read_hour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hour, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let timestamp = text.parse::<Timestamp>().map(|at| Hour::of(at.as_millisecond()));
+    timestamp
+        .or_else(|_| text.parse().map(Hour))
+        .map_err(|_| D::Error::custom(format!("{text:?} is no hour")))
 }
 
 /// Prints what was stored.
@@ -70,22 +88,12 @@ pub async fn run(args: &UsageArgs, out: &mut dyn Write) -> Result<(), UsageError
     let to = args.to.as_deref().map(hour).transpose()?;
     let only = args.tenant.as_deref().map(TenantId::new).transpose()?;
     let storage = Storage::open(&args.storage).await?;
-    let bucket = &*storage.bucket;
-    let mut usage = Usage { tenants: Vec::new(), total: HourUsage::default(), objects_not_counted_yet: 0 };
-    let fresh = list_fresh(bucket, SHARD, None).await?;
-    let shard = read_shard_manifest(bucket, SHARD).await?;
-    let waiting = fresh.iter().filter(|object| !shard.has_absorbed(&object.key)).count() + shard.merged.len();
-    usage.objects_not_counted_yet = waiting as u64;
-    for tenant in list_tenants(bucket).await? {
-        if only.as_ref().is_some_and(|only| *only != tenant) {
-            continue;
-        }
-        let ledger = between(read_tenant_manifest(bucket, &tenant).await?.ledger, from, to);
-        let total = ledger.total();
-        usage.total.add(&total);
-        let hours =
-            ledger.hours.into_iter().map(|(hour, usage)| OneHour { hour: text(hour), usage }).collect();
-        usage.tenants.push(TenantUsage { tenant: tenant.to_string(), signal: "metrics", total, hours });
+    let mut usage = read(&*storage.bucket, only.as_ref()).await?;
+    usage.total = HourUsage::default();
+    for of in &mut usage.tenants {
+        of.hours.retain(|one| from.is_none_or(|from| one.hour >= from) && to.is_none_or(|to| one.hour < to));
+        of.total = total(&of.hours);
+        usage.total.add(&of.total);
     }
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &usage)?;
@@ -101,10 +109,32 @@ fn hour(text: &str) -> Result<Hour, QueryError> {
     Ok(Hour::of((seconds(text)? * 1_000.0) as i64))
 }
 
-/// Hours from `from` on, before `to`.
-fn between(mut ledger: Ledger, from: Option<Hour>, to: Option<Hour>) -> Ledger {
-    ledger.hours.retain(|hour, _| from.is_none_or(|from| *hour >= from) && to.is_none_or(|to| *hour < to));
-    ledger
+/// Reads the ledgers of one tenant or of all.
+pub(super) async fn read(bucket: &dyn Bucket, only: Option<&TenantId>) -> Result<Usage, UsageError> {
+    let mut usage = Usage { tenants: Vec::new(), total: HourUsage::default(), objects_not_counted_yet: 0 };
+    let fresh = list_fresh(bucket, SHARD, None).await?;
+    let shard = read_shard_manifest(bucket, SHARD).await?;
+    let waiting = fresh.iter().filter(|object| !shard.has_absorbed(&object.key)).count() + shard.merged.len();
+    usage.objects_not_counted_yet = waiting as u64;
+    for tenant in list_tenants(bucket).await? {
+        if only.is_some_and(|only| *only != tenant) {
+            continue;
+        }
+        let ledger = read_tenant_manifest(bucket, &tenant).await?.ledger;
+        let hours: Vec<OneHour> =
+            ledger.hours.into_iter().map(|(hour, usage)| OneHour { hour, usage }).collect();
+        let total = total(&hours);
+        usage.total.add(&total);
+        usage.tenants.push(TenantUsage { tenant: tenant.to_string(), signal: Signal::Metrics, total, hours });
+    }
+    Ok(usage)
+}
+
+fn total(hours: &[OneHour]) -> HourUsage {
+    hours.iter().fold(HourUsage::default(), |mut total, one| {
+        total.add(&one.usage);
+        total
+    })
 }
 
 /// When the hour begins, or its number where the calendar does not reach.
@@ -142,13 +172,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_are_chosen_by_when_they_begin() {
-        let usage = HourUsage { samples: 1, ..HourUsage::default() };
-        let ledger = Ledger { hours: (10..14).map(|hour| (Hour(hour), usage)).collect() };
-        let of = |from, to| between(ledger.clone(), from, to).total().samples;
-        assert_eq!(of(None, None), 4);
-        assert_eq!(of(Some(hour("39600").unwrap()), None), 3);
-        assert_eq!(of(Some(Hour(11)), Some(hour("1970-01-01T13:00:00Z").unwrap())), 2);
+    fn an_hour_is_written_as_when_it_begins_and_read_back() {
         assert_eq!(text(Hour(498_712)), "2026-11-22T16:00:00Z");
+        for hour in [0, 498_712, i64::MAX / 3_600_000, -5] {
+            let one = OneHour { hour: Hour(hour), usage: HourUsage { samples: 7, ..HourUsage::default() } };
+            let read: OneHour = serde_json::from_str(&serde_json::to_string(&one).unwrap()).unwrap();
+            assert_eq!((read.hour, read.usage), (one.hour, one.usage));
+        }
+        assert!(serde_json::from_str::<OneHour>(r#"{"hour":"soon","samples":1}"#).is_err());
+        assert_eq!(hour("39600").unwrap(), Hour(11));
     }
 }

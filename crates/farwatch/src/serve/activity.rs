@@ -56,7 +56,7 @@ impl TailSink for NameCounter {
     fn offer(&self, offer: TailOffer) {
         let counts =
             offer.partitions.iter().map(|(tenant, batch)| (tenant.clone(), samples_by_name(batch))).collect();
-        self.pending.lock().insert(offer.segment.clone(), counts);
+        self.pending.lock().insert(offer.segment, counts);
         self.tail.offer(offer);
     }
 

@@ -1,74 +1,14 @@
 //! The commands of an account, from signing up to a key that writes, as a customer types them.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::harness::farwatch::BINARY;
+use crate::harness::customer::{Customer, PASSWORD};
 use crate::harness::remote_write::{request, series, write_with_key};
 use crate::harness::{Farwatch, eventually, now_ms, signup_token};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const PASSWORD: &str = "correct horse battery";
-
-/// Somebody at a shell.
-struct Customer<'a> {
-    server: &'a Farwatch,
-    home: tempfile::TempDir,
-}
-
-impl Customer<'_> {
-    /// Runs a command with `input` as what is typed.
-    fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = Command::new(BINARY);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FARWATCH_")) {
-            command.env_remove(name);
-        }
-        let mut child = command
-            .args(arguments)
-            .env("FARWATCH_URL", &self.server.url)
-            .env("FARWATCH_SESSION_FILE", self.session_file())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    fn session_file(&self) -> std::path::PathBuf {
-        self.home.path().join("session.json")
-    }
-
-    /// What a command prints that is done.
-    fn done(&self, arguments: &[&str]) -> String {
-        self.done_with(arguments, "")
-    }
-
-    fn done_with(&self, arguments: &[&str], input: &str) -> String {
-        let output = self.run(arguments, input);
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        said
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        let said = self.done(&[arguments, &["--json"]].concat());
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
-    }
-
-    /// Why a command is not done.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments, "");
-        assert!(!output.status.success(), "{arguments:?} is done");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -77,13 +17,13 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_customer_signs_up_and_manages_keys_and_limits_at_the_shell() {
     let server = Farwatch::start().await;
-    let ada = Customer { server: &server, home: tempfile::tempdir().unwrap() };
+    let ada = Customer::of(&server.url);
     assert!(ada.refused(&["keys", "list"]).contains("farwatch login"));
 
     let who = ["--email", "ada@example.com"];
     let said = ada.done_with(&[&["signup"], &who[..]].concat(), PASSWORD);
     assert!(said.contains("--confirm"), "{said}");
-    let link = format!("{}/verify#token={}", server.url, signup_token(&server).await);
+    let link = format!("{}/verify#token={}", server.url, signup_token(&server.output).await);
     let confirm = [&["signup"], &who[..], &["--confirm", &link, "--organisation", "Example"]].concat();
     let said = ada.done_with(&confirm, &format!("{PASSWORD}\n"));
     assert!(said.contains("logged in as ada@example.com") && said.contains("Example"), "{said}");
@@ -120,7 +60,7 @@ async fn a_customer_signs_up_and_manages_keys_and_limits_at_the_shell() {
     let set = |limit| ada.done(&[&["quota", "set", limit], &production[..]].concat());
     set("active_series=5k");
     let quotas = set("samples_per_second=0");
-    assert!(quotas.contains("5 000"), "a limit that was not named stays: {quotas}");
+    assert!(quotas.contains("5,000"), "a limit that was not named stays: {quotas}");
     becomes(429).await;
     set("samples_per_second=default");
     becomes(204).await;

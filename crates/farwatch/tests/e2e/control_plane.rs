@@ -51,7 +51,7 @@ async fn sign_up(server: &Farwatch) -> Client<'_> {
     let mut client = Client { server, token: None };
     let account = json!({ "email": "ada@example.com", "password": PASSWORD });
     client.done(Method::POST, "/accounts", account.clone()).await;
-    let token = signup_token(server).await;
+    let token = signup_token(&server.output).await;
     client.done(Method::POST, "/accounts/verify", json!({ "token": token, "password": PASSWORD })).await;
     let session = client.done(Method::POST, "/sessions", account).await;
     client.token = session["access_token"].as_str().map(str::to_owned);

@@ -6,12 +6,14 @@ mod harness;
 
 mod account;
 mod bad_input;
+mod bill;
 mod command_line;
 mod compaction;
 mod control_plane;
 mod drills;
 mod first_start;
 mod object_store;
+mod openapi;
 mod opentelemetry;
 mod prometheus;
 mod readiness;

@@ -7,18 +7,21 @@
 //! | [`prompt`] | asks at the terminal |
 //! | [`choice`] | which organisation and tenant is meant |
 //! | [`show`] | tables, times and sizes |
-//! | [`signup`], [`login`], [`keys`], [`quota`], [`tenants`] | the commands |
+//! | [`signup`], [`login`], [`tenants`], [`keys`], [`quota`], [`usage`], [`invoice`], [`placement`] | the commands |
 
 mod choice;
 mod client;
+pub mod invoice;
 pub mod keys;
 pub mod login;
+pub mod placement;
 mod prompt;
 pub mod quota;
 pub mod session;
 mod show;
 pub mod signup;
 pub mod tenants;
+pub mod usage;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use control_plane::billing::money::group_thousands;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -47,7 +48,7 @@ async fn show_quotas(
         return Ok(show::json(&answer, out)?);
     }
     let Quotas { plan, quotas } = session.read(&answer)?;
-    let number = |value: Option<u64>, none: &str| value.map_or_else(|| none.to_owned(), show::count);
+    let number = |value: Option<u64>, none: &str| value.map_or_else(|| none.to_owned(), group_thousands);
     let rows: Vec<_> = quotas
         .into_iter()
         .map(|quota| {

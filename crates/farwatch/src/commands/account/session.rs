@@ -192,6 +192,12 @@ impl Session {
         self.control_plane.send(request).await.map_err(over)
     }
 
+    /// An answer that is no JSON.
+    pub(super) async fn text(&self, path: &[&str]) -> Result<String, AccountError> {
+        let request = self.authorised(Method::GET, path).await?;
+        self.control_plane.text(request).await.map_err(over)
+    }
+
     async fn authorised(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, AccountError> {
         let token = self.access_token().await?;
         Ok(self.control_plane.request(method, path).bearer_auth(token))

@@ -46,19 +46,6 @@ pub(super) fn time_or(at_ms: Option<i64>, never: &str) -> String {
     at_ms.map_or_else(|| never.to_owned(), time)
 }
 
-/// A count with its thousands apart.
-pub(super) fn count(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,8 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_are_easily_read() {
-        assert_eq!([0, 999, 1_000, 12_345_678].map(count), ["0", "999", "1 000", "12 345 678"]);
+    fn times_are_easily_read() {
         assert_eq!(time(1_795_392_000_000), "2026-11-23 00:00:00Z");
         assert_eq!(time_or(None, "never"), "never");
         assert_eq!(time(i64::MAX), i64::MAX.to_string());

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::session::Session;
-use super::{AccountError, choice, show};
+use super::{AccountError, choice, placement, show};
 use crate::cli::account::{CreateTenantArgs, WhichOrganisation};
 
 /// Shows the tenants of all organisations, or of one.
@@ -63,11 +63,19 @@ pub async fn create(
 ) -> Result<(), AccountError> {
     let organisation = choice::organisation(session, args.which.organisation.as_deref()).await?;
     let path = ["organisations", &organisation.id, "tenants"];
-    let answer = session.send(Method::POST, &path, Some(&json!({ "name": args.name }))).await?;
+    let mut body = json!({ "name": args.name });
+    match placement::declaration(&args.declaration)? {
+        Value::Null => {}
+        declared => body["placement"] = declared,
+    }
+    let answer = session.send(Method::POST, &path, Some(&body)).await?;
     if args.which.json {
         return Ok(show::json(&answer, out)?);
     }
     let Made { id, name } = session.read(&answer)?;
-    writeln!(out, "The tenant {name} is there; its id is {id}.")?;
+    writeln!(
+        out,
+        "The tenant {name} is there; its id is {id}. `farwatch placement show` says where it is, and why."
+    )?;
     Ok(())
 }

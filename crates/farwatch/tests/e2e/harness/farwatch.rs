@@ -165,7 +165,7 @@ async fn spawn(directory: &Path, options: &Options, output: &Arc<Mutex<String>>)
 }
 
 /// Keeps what a pipe says, line by line; under `cargo test -- --nocapture` it can be read there, too.
-fn collect(pipe: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) {
+pub(crate) fn collect(pipe: impl AsyncRead + Unpin + Send + 'static, output: &Arc<Mutex<String>>) {
     let output = Arc::clone(output);
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();

@@ -1,13 +1,17 @@
 //! What the tests have in common.
 
 pub(crate) mod compression;
+pub(crate) mod customer;
 pub(crate) mod farwatch;
+#[path = "../../../../../control-plane/tests/suite/postgres.rs"]
+pub(crate) mod postgres;
 pub(crate) mod promapi;
 pub(crate) mod protobuf;
 pub(crate) mod remote_write;
 pub(crate) mod tenants;
 pub(crate) mod tools;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use segment_store::{Clock, SystemClock};
@@ -39,9 +43,9 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, String>>>(
 }
 
 /// The token of the first link to confirm an address: a server without mail writes the link to its log.
-pub(crate) async fn signup_token(server: &Farwatch) -> String {
+pub(crate) async fn signup_token(output: &Mutex<String>) -> String {
     eventually("the mail in the log", Duration::from_secs(30), async || {
-        let said = server.said();
+        let said = output.lock().unwrap().clone();
         let (_, rest) = said.split_once("/verify#token=").ok_or("no link yet")?;
         Ok(rest.chars().take_while(|at| at.is_ascii_alphanumeric() || "-_".contains(*at)).collect())
     })
