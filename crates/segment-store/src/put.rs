@@ -6,7 +6,7 @@
 //! | answer | meaning |
 //! |---|---|
 //! | ok | stored |
-//! | condition does not hold | something else is there: HEAD it. Our put-id: an earlier put (or a doubled one) stored it. Another one, or nothing where a version was to be replaced: somebody else was first. A segment's name is taken then, and by that nothing of ours is or ever will be there; a manifest may have been ours for a while, if an earlier try had no answer |
+//! | condition does not hold | something else is there: HEAD it. Our put-id and length: an earlier put (or a doubled one) stored it. Another one, or nothing where a version was to be replaced: somebody else was first. A segment's name is taken then, and by that nothing of ours is or ever will be there; a manifest may have been ours for a while, if an earlier try had no answer |
 //! | conflict, unavailable | try again under the same key; if the outcome was unknown, it stays so until an answer tells |
 //! | denied, invalid | no later try will do better; to the HEAD: nor does anybody know whose object it is |
 //!
@@ -111,7 +111,8 @@ impl ConditionalPut<'_> {
     /// There is an object: is it ours?
     async fn whose_is_it(&self, precondition_failed: BucketError) -> Attempt {
         match self.in_time(Operation::Head, self.bucket.head(self.key)).await {
-            Ok(meta) if meta.put_id == Some(self.put_id) => {
+            // As long as ours: a server may have kept the beginning of a request that was cut off.
+            Ok(meta) if meta.put_id == Some(self.put_id) && meta.len == self.body.len() as u64 => {
                 self.counters.confirmed.fetch_add(1, Ordering::Relaxed);
                 Attempt::Stored(meta.etag)
             }

@@ -14,6 +14,8 @@ enum Step {
     Serve,
     /// Done, but the answer is lost.
     LoseAnswer,
+    /// The request is cut off, and stored as far as it came, which no good server does.
+    CutShort,
     /// Not done, and the caller cannot know.
     LoseRequest,
     /// 503, not done.
@@ -73,6 +75,10 @@ impl Bucket for Scripted {
             Step::Serve => self.inner.put(key, body, condition, put_id).await,
             Step::LoseAnswer => {
                 let _ = self.inner.put(key, body, condition, put_id).await;
+                Err(Self::error(Operation::Put, key, step))
+            }
+            Step::CutShort => {
+                let _ = self.inner.put(key, body.slice(..1), condition, put_id).await;
                 Err(Self::error(Operation::Put, key, step))
             }
             Step::TakenByOther => {
@@ -172,7 +178,7 @@ async fn check(puts: &[Step], heads: &[Step], expected: End, requests: (usize, u
 
 #[tokio::test(start_paused = true)]
 async fn every_answer_is_understood() {
-    use Step::{Conflict, Deny, LoseAnswer, LoseRequest, Refuse, Serve, TakenByOther};
+    use Step::{Conflict, CutShort, Deny, LoseAnswer, LoseRequest, Refuse, Serve, TakenByOther};
     check(&[Serve], &[], End::Stored, (1, 0)).await;
     check(&[Conflict, Conflict, Serve], &[], End::Stored, (3, 0)).await;
     check(&[Refuse, Serve], &[], End::Stored, (2, 0)).await;
@@ -184,6 +190,8 @@ async fn every_answer_is_understood() {
     check(&[TakenByOther], &[], End::Taken, (1, 1)).await;
     check(&[LoseRequest, TakenByOther], &[], End::Taken, (2, 1)).await;
     check(&[TakenByOther, Serve], &[LoseRequest], End::Taken, (2, 2)).await;
+    // What is there is not what was put.
+    check(&[CutShort, Serve], &[], End::Taken, (2, 1)).await;
     check(&[Deny], &[], End::NotStored, (1, 0)).await;
     check(&[Refuse, Conflict, Deny], &[], End::NotStored, (3, 0)).await;
     check(&[LoseAnswer, Deny], &[], End::Unknown, (2, 0)).await;

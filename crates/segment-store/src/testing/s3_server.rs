@@ -20,6 +20,8 @@
 //!
 //! - moto looks and then writes without a lock, so that two conditional puts may both win, and a read of an object that is being
 //!   replaced may fail. `tests/support/moto_server.py` runs requests for objects one by one, which cures both.
+//! - moto's HTTP server takes a request whose head was cut off for a whole one, and stored empty objects, some under a put-id of ours; the
+//!   starter drops such requests.
 //! - moto keeps everything in memory, some 100 puts a second. Its starter can close and cut all connections and serve again over the
 //!   same data ("kill" and "start" on its standard input); what was under way may still be carried out, as on S3.
 //! - radosgw keeps nothing itself, so it can be killed with -9 and started again (a tenth of a second) with the OSD, which is in memory

@@ -1,7 +1,8 @@
 """A moto S3 server on a free port of the loopback, with one bucket, for tests.
 
 moto decides conditional puts by look-then-write without a lock, and a read of an object that is being replaced fails; S3
-does neither. So requests for objects run under one lock here. Prints "listening PORT" when it serves, and ends when its standard
+does neither. So requests for objects run under one lock here. Python's HTTP server takes a request whose head was cut off for a whole
+one, and would store an empty object; here it is dropped. Prints "listening PORT" when it serves, and ends when its standard
 input is closed, so that it never outlives its test.
 
 On its standard input it takes "kill", which cuts every connection and closes the port (answer: "killed"), and "start", which
@@ -34,8 +35,31 @@ for name in ("_key_response", "_bucket_response_post"):
     setattr(S3Response, name, locked(getattr(S3Response, name)))
 
 
+class Lines:
+    """Reads lines and remembers the last."""
+
+    def __init__(self, file):
+        self.file = file
+        self.last = None
+
+    def readline(self, *size):
+        self.last = self.file.readline(*size)
+        return self.last
+
+
 class Quiet(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def parse_request(self):
+        file, self.rfile = self.rfile, Lines(self.rfile)
+        try:
+            parsed = super().parse_request()
+            is_cut_off = self.rfile.last == b""
+        finally:
+            self.rfile = file
+        if is_cut_off:
+            self.close_connection = True
+        return parsed and not is_cut_off
 
     def log_request(self, *_):
         pass
