@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`key`] | API keys: generating, parsing, hashing |
 //! | [`credential`] | the API key in an `Authorization` header |
+//! | [`service_token`] | by which the services of a cell know each other |
 //! | [`scope`] | what a key allows |
 //! | [`network`] | from where a key may be used |
 //! | [`tenant`] | a tenant as the data plane sees it, with its limits |
@@ -11,16 +12,19 @@
 //! | [`activity`] | when keys were used |
 //! | [`access`] | the directory in force, kept fresh while requests are authorised against it |
 //! | [`limiter`] | the limits of one tenant in one process, enforced |
+//! | [`lease`] | one tenant's rates shared by many processes |
 
 pub mod access;
 pub mod activity;
 pub mod credential;
 pub mod directory;
 pub mod key;
+pub mod lease;
 pub mod limiter;
 pub mod limits;
 pub mod network;
 pub mod scope;
+pub mod service_token;
 pub mod tenant;
 
 pub use access::{Access, AccessError, OfferOutcome};

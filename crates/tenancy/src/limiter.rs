@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::lease::{PerSignal, Usage};
 use crate::limits::{
-    BURST_SECONDS, DAY_MS, MAX_RETRY_AFTER, RESERVE_DIVISOR, STOPPED_RETRY_AFTER, WARN_PERCENT, WARN_WINDOW,
+    ASKED_WINDOW, BURST_SECONDS, DAY_MS, LEASE_TIME, MAX_RETRY_AFTER, RESERVE_DIVISOR, STOPPED_RETRY_AFTER,
+    WARN_PERCENT, WARN_WINDOW,
 };
 use crate::tenant::Limits;
 
@@ -182,32 +184,48 @@ struct Uses {
 #[derive(Debug)]
 struct RateUse {
     bucket: Option<TokenBucket>,
+    /// This process's part of the rate, where others have theirs.
+    share: Option<u64>,
     second: RateMeter,
     minute: RateMeter,
-    /// Asked for, admitted or not: what a share of the quota should follow.
-    demand: RateMeter,
+    /// Asked for, admitted or not: what a share of the limit follows.
+    asked: RateMeter,
+    /// Since the process began.
+    admitted: u64,
 }
 
 impl RateUse {
-    fn new(rate: Option<u32>, burst: u64, now: Duration) -> Self {
-        Self {
-            bucket: rate.map(|rate| TokenBucket::new(rate.into(), burst, burst, now)),
+    fn new(limit: &RateLimit, share: Option<u64>, now: Duration) -> Self {
+        let mut made = Self {
+            bucket: None,
+            share,
             second: RateMeter::over(Duration::from_secs(1)),
             minute: RateMeter::over(WARN_WINDOW),
-            demand: RateMeter::over(Duration::from_secs(5)),
-        }
+            asked: RateMeter::over(ASKED_WINDOW),
+            admitted: 0,
+        };
+        made.limit(limit, now);
+        made
     }
 
-    /// A rate of its own from now on, with what it had saved up.
-    fn limit(&mut self, rate: Option<u64>, burst: u64, now: Duration) {
-        self.bucket = match (self.bucket.take(), rate) {
-            (Some(mut bucket), Some(rate)) => {
-                bucket.resize(rate, burst, now);
-                Some(bucket)
-            }
-            (None, Some(rate)) => Some(TokenBucket::new(rate, burst, burst, now)),
-            (_, None) => None,
+    /// Another limit or share from now on, with what was saved up under the last. A share begins with a second's worth: many
+    /// begin at once.
+    fn limit(&mut self, limit: &RateLimit, now: Duration) {
+        let Some(whole) = limit.rate.map(u64::from) else {
+            self.bucket = None;
+            return;
         };
+        let rate = self.share.map_or(whole, |share| share.min(whole));
+        let capacity = u128::from(limit.burst) * u128::from(rate) / u128::from(whole.max(1));
+        let capacity =
+            if whole == 0 { limit.burst } else { u64::try_from(capacity).unwrap_or(u64::MAX).max(1) };
+        match &mut self.bucket {
+            Some(bucket) => bucket.resize(rate, capacity, now),
+            None => {
+                let level = self.share.map_or(capacity, |_| rate);
+                self.bucket = Some(TokenBucket::new(rate, capacity, level, now));
+            }
+        }
     }
 
     fn take(&mut self, amount: u64, now: Duration) {
@@ -216,6 +234,7 @@ impl RateUse {
         }
         self.second.add(now, amount);
         self.minute.add(now, amount);
+        self.admitted = self.admitted.saturating_add(amount);
     }
 
     fn give_back(&mut self, amount: u64) {
@@ -239,11 +258,21 @@ impl TenantLimiter {
     /// A limiter with its whole burst at hand.
     #[must_use]
     pub fn new(limits: Limits, monotonic: MonotonicNow) -> Self {
+        Self::with_share(limits, None, monotonic)
+    }
+
+    /// A limiter of a process that has only a part of the rates, and is told how large: [`TenantLimiter::share`].
+    #[must_use]
+    pub fn shared(limits: Limits, rates: PerSignal, monotonic: MonotonicNow) -> Self {
+        Self::with_share(limits, Some(rates), monotonic)
+    }
+
+    fn with_share(limits: Limits, share: Option<PerSignal>, monotonic: MonotonicNow) -> Self {
         let now = monotonic();
         let [samples, spans] = rates(&limits);
         let uses = Uses {
-            samples: RateUse::new(samples.rate, samples.burst, now),
-            spans: RateUse::new(spans.rate, spans.burst, now),
+            samples: RateUse::new(&samples, share.map(|share| share.samples), now),
+            spans: RateUse::new(&spans, share.map(|share| share.spans), now),
             day: 0,
             bytes_of_day: 0,
             bytes_of_others: 0,
@@ -258,14 +287,44 @@ impl TenantLimiter {
         let [samples, spans] = rates(&limits);
         {
             let mut uses = self.uses.lock();
-            uses.samples.limit(samples.rate.map(u64::from), samples.burst, now);
-            uses.spans.limit(spans.rate.map(u64::from), spans.burst, now);
+            uses.samples.limit(&samples, now);
+            uses.spans.limit(&spans, now);
         }
         Self {
             limits,
             monotonic: Arc::clone(&self.monotonic),
             uses: Arc::clone(&self.uses),
             running_queries: Arc::clone(&self.running_queries),
+        }
+    }
+
+    /// From now on this process has this part of the rates, as far as they are limited, and other processes took in so many bytes
+    /// of the day that has gone on at `now_ms` (wall time, in milliseconds since the Unix epoch).
+    pub fn share(&self, part: PerSignal, bytes_of_others: u64, now_ms: i64) {
+        let now = (self.monotonic)();
+        let [samples, spans] = rates(&self.limits);
+        let mut uses = self.uses.lock();
+        uses.turn_to_day(now_ms);
+        uses.bytes_of_others = bytes_of_others;
+        (uses.samples.share, uses.spans.share) = (Some(part.samples), Some(part.spans));
+        uses.samples.limit(&samples, now);
+        uses.spans.limit(&spans, now);
+    }
+
+    /// What was counted until now.
+    #[must_use]
+    pub fn usage(&self, now_ms: i64) -> Usage {
+        let now = (self.monotonic)();
+        let mut uses = self.uses.lock();
+        uses.turn_to_day(now_ms);
+        Usage {
+            asked_per_second: PerSignal {
+                samples: uses.samples.asked.per_second(now),
+                spans: uses.spans.asked.per_second(now),
+            },
+            admitted: PerSignal { samples: uses.samples.admitted, spans: uses.spans.admitted },
+            day: uses.day,
+            bytes_of_day: uses.bytes_of_day,
         }
     }
 
@@ -287,8 +346,8 @@ impl TenantLimiter {
         uses.turn_to_day(now_ms);
         let uses = &mut *uses;
         let [samples, spans] = rates(&self.limits);
-        uses.samples.demand.add(now, load.samples);
-        uses.spans.demand.add(now, load.spans);
+        uses.samples.asked.add(now, load.samples);
+        uses.spans.asked.add(now, load.spans);
         samples.check(&mut uses.samples, load.samples, priorities_above, now)?;
         spans.check(&mut uses.spans, load.spans, priorities_above, now)?;
         self.check_day(uses, load.bytes, priorities_above, now_ms)?;
@@ -397,13 +456,15 @@ impl RateLimit {
         if amount == 0 {
             return Ok(());
         }
-        let wait = bucket.wait_for(amount, reserve_of(self.burst, above), now);
+        let wait = bucket.wait_for(amount, reserve_of(bucket.capacity(), above), now);
+        // A share follows what is asked for, so it may be another one soon.
+        let longest = if used.share.is_some() { LEASE_TIME } else { MAX_RETRY_AFTER };
         let (limit, allowed, retry_after) = if rate == 0 {
             (self.name, 0, Some(STOPPED_RETRY_AFTER))
         } else if amount > self.burst {
             (self.burst_name, self.burst, None)
         } else if wait > Duration::ZERO {
-            (self.name, rate.into(), Some(wait.min(MAX_RETRY_AFTER)))
+            (self.name, rate.into(), Some(wait.min(longest)))
         } else {
             return Ok(());
         };

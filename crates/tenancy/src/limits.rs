@@ -42,5 +42,48 @@ pub const WARN_PERCENT: u32 = 80;
 /// A rate is compared with its limit over so long for a warning: a scrape brings a quarter of a minute's samples at once.
 pub const WARN_WINDOW: Duration = Duration::from_secs(60);
 
+/// What clients ask for is averaged over so long: scrapes of many targets are spread over more, of one sender over less.
+pub const ASKED_WINDOW: Duration = Duration::from_secs(4);
+
 /// A day, in ms.
 pub const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// A process asks for its next share of a tenant's rates so often.
+pub const LEASE_REFRESH: Duration = Duration::from_secs(2);
+
+/// A share is promised for so long: several times what it takes to ask again.
+pub const LEASE_TIME: Duration = Duration::from_secs(10);
+
+/// Without a lease server, the last share goes on for so long.
+pub const LEASE_GRACE: Duration = Duration::from_secs(60);
+
+/// A process that never had a share takes this part of the rate.
+pub const ASSUMED_PROCESSES: u32 = 64;
+
+/// This part of a rate is shared equally, whatever is asked for, so that who was quiet can begin. What is not used of it is lost
+/// for a moment, so it is small.
+pub const MIN_SHARE_DIVISOR: u64 = 50;
+
+/// What a tenant can save or owe while shares move, in seconds' worth of its rate: shares take some seconds to follow.
+pub(crate) const SAVINGS_SECONDS: i128 = 3;
+
+/// That is made up for over so many seconds: longer than shares take to follow, or it would swing.
+pub(crate) const SAVINGS_SPENT_SECONDS: i128 = 8;
+
+/// Most processes that share a tenant's limits.
+pub const MAX_LEASE_HOLDERS: usize = 4096;
+
+/// Life of a token between services, in seconds: long enough for a request, whatever it waits for.
+pub const SERVICE_TOKEN_LIFE_S: i64 = 60;
+
+/// How far ahead the clock of who issued such a token may be, in seconds.
+pub const SERVICE_TOKEN_SLACK_S: i64 = 30;
+
+/// Longest such token, in bytes; they have some 300.
+pub const MAX_SERVICE_TOKEN_BYTES: usize = 2048;
+
+/// Longest name of a process that asks for leases, in bytes.
+pub const MAX_PROCESS_NAME_BYTES: usize = 64;
+
+/// Most tenants of one request for leases; who has more sends several.
+pub const MAX_TENANTS_PER_LEASE_REQUEST: usize = 200;

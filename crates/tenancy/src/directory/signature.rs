@@ -53,6 +53,10 @@ impl DirectorySigner {
         DirectoryVerifier(self.0.verifying_key())
     }
 
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).to_bytes()
+    }
+
     pub(super) fn sign(&self, json: &[u8]) -> Vec<u8> {
         let signature = STANDARD.encode(self.0.sign(&signed_message(MAGIC, json)).to_bytes());
         let mut published = format!("{MAGIC} {signature}\n").into_bytes();
@@ -72,6 +76,11 @@ impl DirectoryVerifier {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         VerifyingKey::from_bytes(bytes).ok().map(Self)
+    }
+
+    pub(crate) fn is_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        Signature::from_slice(signature)
+            .is_ok_and(|signature| self.0.verify_strict(bytes, &signature).is_ok())
     }
 
     /// The public key's bytes.

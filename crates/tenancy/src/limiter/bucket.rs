@@ -32,6 +32,11 @@ impl TokenBucket {
         self.level_nano = self.level_nano.min(self.full());
     }
 
+    /// What it holds when it is full.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// How long to wait until `tokens` can be taken with `reserve` left over: zero for now, [`Duration::MAX`] while nothing
     /// comes. A full bucket serves whatever is asked.
     pub(super) fn wait_for(&mut self, tokens: u64, reserve: u64, now: Duration) -> Duration {
