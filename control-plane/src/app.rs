@@ -13,6 +13,7 @@ pub(crate) mod email;
 pub(crate) mod invitations;
 pub(crate) mod invoices;
 pub(crate) mod keys;
+pub(crate) mod leases;
 pub(crate) mod members;
 pub(crate) mod operator;
 pub(crate) mod organisations;
@@ -44,6 +45,7 @@ use crate::payments::PaymentProvider;
 use crate::ports::Clock;
 use crate::random::Random;
 use crate::secret::Secret;
+use leases::LeaseDesk;
 use passwords::Passwords;
 use post::PostOffice;
 use quotas::plan::Plan;
@@ -59,6 +61,7 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     pub(crate) throttle: Throttle,
     pub(crate) post: PostOffice,
+    pub(crate) leases: LeaseDesk,
     /// Told when there may be something in the directory's outbox.
     pub(crate) directory_changed: Notify,
     /// Of organisations that are made here.

@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`accounts`], [`sessions`], [`organisations`], [`members`], [`invitations`], [`tenants`], [`keys`], [`quotas`], [`placement`], [`audit`] | the routes of each thing |
+//! | [`accounts`], [`sessions`], [`organisations`], [`members`], [`invitations`], [`tenants`], [`keys`], [`quotas`], [`placement`], [`leases`], [`audit`] | the routes of each thing |
 //! | [`usage`], [`billing`], [`invoices`], [`operator`] | the same of money |
 //! | [`extract`] | what handlers ask of a request |
 //! | [`problem`] | the body of an error |
@@ -16,6 +16,7 @@ mod extract;
 mod invitations;
 mod invoices;
 mod keys;
+mod leases;
 mod members;
 pub(crate) mod openapi;
 mod operator;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(billing::routes())
         .merge(invoices::routes())
         .merge(operator::routes())
+        .merge(leases::routes())
         .merge(audit::routes())
         .merge(openapi::routes());
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, routes)

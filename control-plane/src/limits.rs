@@ -80,6 +80,12 @@ pub const MAX_DECLARED_PLACES: usize = 100;
 /// Most different places that a tenant's telemetry is counted for: more than anybody runs in, unless telemetry makes them up.
 pub const MAX_FOOTPRINT_ROWS: usize = 500;
 
+/// The limits that leases share are read again after so long.
+pub const LEASED_LIMITS_TIME: Duration = Duration::from_secs(4);
+
+/// Ledgers of leases that nobody uses are forgotten so often.
+pub const LEDGERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
+
 /// Most rows in one answer.
 pub const MAX_PAGE: i64 = 200;
 

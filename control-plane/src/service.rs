@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::app::leases::LeaseDesk;
 use crate::app::passwords::Passwords;
 use crate::app::post::{PostOffice, Postman};
 use crate::app::quotas::plan::Plan;
@@ -126,6 +127,7 @@ impl ControlPlane {
             root,
             passwords,
             post,
+            leases: LeaseDesk::new(signer.verifier()),
             directory_changed: Notify::new(),
             default_plan: settings.default_plan,
             operator_token,

@@ -12,7 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tenancy::{
-    DirectoryDocument, DirectoryError, DirectorySigner, KeyEntry, Priority, Scope as KeyScope, TenantEntry,
+    DirectoryDocument, DirectoryError, DirectorySigner, KeyEntry, Limits, Priority, Scope as KeyScope,
+    TenantEntry,
 };
 
 use super::App;
@@ -77,6 +78,12 @@ impl App {
             }
         }
         Err(DirectoryPublishError::Busy)
+    }
+
+    /// The limits of every tenant, by id.
+    pub(super) async fn limits_of_all(&self) -> Result<HashMap<String, Limits>, DbError> {
+        let state = self.directory_state().await?;
+        Ok(state.tenants.into_iter().map(|(id, entry)| (id, entry.limits)).collect())
     }
 
     /// Read in parts, so a change may show in one of them only; but then its row is in the outbox still.

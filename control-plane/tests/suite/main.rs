@@ -6,6 +6,7 @@ mod billing;
 mod database;
 mod directory;
 mod keys;
+mod leases;
 mod mail;
 mod migrations;
 mod openapi;

@@ -23,6 +23,8 @@ enum Who {
     Anybody,
     /// Whoever logged in, for themselves.
     Account,
+    /// The processes of a cell, with a token of their own kind.
+    Services,
     /// Members of the organisation with one of these roles.
     Members(&'static [&'static str]),
     /// The same for the organisation of the tenant, and API keys of the tenant with the scope `admin`.
@@ -171,6 +173,7 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
         Who::MembersAndKeys(&["owner", "admin", "member"]),
         r#"{"overlap_s":0}"#,
     ),
+    ("POST", "/data-plane/leases", Who::Services, r#"{"process":"x","tenants":[]}"#),
     ("GET", "/regions", Who::Anybody, ""),
     ("GET", "/cells", Who::Account, ""),
     ("GET", "/tenants/{tenant}/placement", Who::Members(&ROLES), ""),
@@ -334,6 +337,13 @@ async fn every_route_refuses_who_may_not(database: &Database) {
                 send(&world, route, &nobody, bad).await.text,
                 "{name} tells what there is"
             );
+        }
+        if route.2 == Who::Services {
+            for token in [&owner.token, &stranger.token, &data_key, &their_key] {
+                let refused = send(&world, route, &real, Some(token)).await;
+                assert_eq!(refused.problem(401), "unauthenticated", "{name}");
+            }
+            continue;
         }
         // A key that is for data only manages nothing, not even its own tenant.
         assert_eq!(send(&world, route, &real, Some(&data_key)).await.problem(403), "forbidden", "{name}");

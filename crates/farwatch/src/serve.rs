@@ -18,6 +18,7 @@ mod activity;
 pub mod control;
 pub mod directory;
 pub mod exposition;
+mod leases;
 mod limits;
 pub mod listener;
 pub mod logging;

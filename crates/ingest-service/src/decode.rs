@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use telemetry::{Exemplar, Histogram, MetricRows};
 use tenancy::Limits;
-use wire::otlp::{Format, MetricOptions, MetricVisitor, PointTime, read_metrics};
+use wire::otlp::{CloudOrigin, Format, MetricOptions, MetricVisitor, PointTime, read_metrics};
 use wire::remote_write::{Item, MetadataRef, Request, Version};
 use wire::{RequestError, SeriesKey};
 
 use crate::families::FamilyHash;
+use crate::footprint::{CloudPlace, Places};
 use crate::intake::{Intake, Refused};
+use crate::limits::MAX_PLACES;
 use crate::refusals::Refusals;
 use crate::tenants::TenantState;
 use crate::times::TimeRule;
@@ -50,6 +52,8 @@ pub(crate) struct Decoded {
     /// Of the body, decompressed.
     pub(crate) bytes: u64,
     pub(crate) refusals: Refusals,
+    /// Where they come from, to be noted once they are durable; for remote write not known yet.
+    pub(crate) places: Places,
     /// To be noted once `rows` are durable.
     pub(crate) families: Vec<FamilyHash>,
 }
@@ -59,12 +63,13 @@ pub(crate) fn decode(
     body: &[u8],
     context: &DecodeContext<'_>,
 ) -> Result<Decoded, RequestError> {
+    let mut places = Places::new();
     let mut intake = Intake::new(&context.tenant.registry, context.wire_limits, context.times);
     match message {
         Message::RemoteWrite(version) => {
             read_remote_write(version, body, context, &mut intake)?;
         }
-        Message::OtlpMetrics(format) => read_otlp(format, body, context, &mut intake)?,
+        Message::OtlpMetrics(format) => places = read_otlp(format, body, context, &mut intake)?,
     }
     let (mut rows, refusals) = intake.finish(context.tenant_limits, context.priorities_above);
     if !refusals.is_empty() {
@@ -72,7 +77,7 @@ pub(crate) fn decode(
     }
     let families =
         rows.metadata.iter().map(|(name, family)| context.tenant.families.hash(name, family)).collect();
-    Ok(Decoded { rows, bytes: body.len() as u64, refusals, families })
+    Ok(Decoded { rows, bytes: body.len() as u64, refusals, places, families })
 }
 
 fn read_remote_write(
@@ -124,24 +129,56 @@ fn read_otlp(
     body: &[u8],
     context: &DecodeContext<'_>,
     intake: &mut Intake<'_>,
-) -> Result<(), RequestError> {
-    let mut visitor = OtlpVisitor { context, intake };
+) -> Result<Places, RequestError> {
+    let mut visitor = OtlpVisitor { context, intake, places: Places::new(), origin: None, counted: 0 };
     let outcome = read_metrics(format, body, context.otlp, context.wire_limits, &mut visitor)?;
+    let places = visitor.into_places();
     // The reader counts what the visitor refused, too.
     let invalid = outcome.rejected.saturating_sub(intake.refused_samples());
     if invalid > 0 {
         intake.refuse(invalid, || outcome.error_message);
     }
-    Ok(())
+    Ok(places)
 }
 
 struct OtlpVisitor<'v, 'a> {
     context: &'v DecodeContext<'v>,
     intake: &'v mut Intake<'a>,
+    places: Places,
+    /// The place of the resource that is being read.
+    origin: Option<CloudPlace>,
+    /// Samples taken before it.
+    counted: u64,
+}
+
+impl OtlpVisitor<'_, '_> {
+    /// What was taken since the last resource comes from its place.
+    fn count(&mut self, next: Option<CloudPlace>) {
+        let taken = self.intake.taken_samples();
+        if let Some(place) = std::mem::replace(&mut self.origin, next) {
+            let samples = taken - self.counted;
+            let full = self.places.len() >= MAX_PLACES;
+            match self.places.iter_mut().find(|(known, _)| *known == place) {
+                Some((_, sum)) => *sum += samples,
+                None if samples > 0 && !full => self.places.push((place, samples)),
+                None => {}
+            }
+        }
+        self.counted = taken;
+    }
+
+    fn into_places(mut self) -> Places {
+        self.count(None);
+        self.places
+    }
 }
 
 impl MetricVisitor for OtlpVisitor<'_, '_> {
     type Refusal = Refused;
+
+    fn origin(&mut self, origin: CloudOrigin<'_>) {
+        self.count(CloudPlace::new(origin.provider, origin.region, origin.zone));
+    }
 
     fn float(&mut self, series: SeriesKey<'_>, time: PointTime, value: f64) -> Result<(), Refused> {
         self.intake.series(series, 1)?.float(time.timestamp_ms, value)

@@ -113,6 +113,11 @@ impl<'a> Intake<'a> {
         self.refusals.add(RefusalReason::Invalid, samples, message);
     }
 
+    /// How many samples were taken until now.
+    pub(crate) fn taken_samples(&self) -> u64 {
+        (self.rows.floats.len() + self.rows.histograms.len()) as u64
+    }
+
     /// How many samples were refused until now.
     pub(crate) fn refused_samples(&self) -> u64 {
         self.refusals.total_samples()

@@ -6,6 +6,8 @@
 //! | [`service`] | one write, whatever it came by |
 //! | [`error`] | why a write failed as a whole; the table of statuses |
 //! | [`refusals`] | what of a write was refused while the rest was kept |
+//! | [`footprint`] | where telemetry comes from |
+//! | [`leases`] | shares of limits among many processes |
 //! | [`settings`] | numbers and parts |
 //! | [`stats`] | what is counted |
 //!
@@ -16,8 +18,10 @@ mod body;
 mod decode;
 pub mod error;
 mod families;
+pub mod footprint;
 pub mod front;
 mod intake;
+pub mod leases;
 pub mod limits;
 pub mod refusals;
 mod registry;
@@ -30,6 +34,7 @@ pub mod testing;
 mod times;
 
 pub use error::{Verdict, WriteError};
+pub use footprint::{CloudPlace, Sightings};
 pub use front::{ROUTES, grpc_router, http_router};
 pub use refusals::{RefusalReason, Refusals};
 pub use service::{Accepted, Ingest};

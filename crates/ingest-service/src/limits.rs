@@ -61,5 +61,17 @@ pub const MAX_REMEMBERED_FAMILIES: usize = 100_000;
 /// What a client is told to wait when the object store cannot be reached or memory is short.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Different places of one tenant that are counted between two reports. Few run in more.
+pub const MAX_PLACES: usize = 100;
+
+/// What is kept of a cloud's name for a provider, region or zone, in bytes. The longest have some 30.
+pub const MAX_PLACE_TEXT_BYTES: usize = 100;
+
+/// A request for shares of limits takes no longer.
+pub const LEASE_REQUEST_TIME: Duration = Duration::from_secs(2);
+
+/// Tenants that are new to the process have shares asked for together, after so long at the soonest.
+pub const LEASE_SOONEST: Duration = Duration::from_millis(200);
+
 /// Least time between two log lines about requests that failed on our side.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use segment_store::{Clock, GroupCommit, ShardId};
+use telemetry::TenantId;
 use tenancy::{Access, Load, Nearly, Principal, Scope};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::remote_write::Written;
@@ -20,6 +22,7 @@ use wire::{Decompressor, Encoding};
 use crate::body::{BodyMemory, HeldBody, read_body};
 use crate::decode::{DecodeContext, Decoded, Message, decode};
 use crate::error::WriteError;
+use crate::footprint::{CloudPlace, Sightings, sampled};
 use crate::limits::{
     INLINE_DECODE_BYTES, LOG_INTERVAL, POOLED_DECOMPRESSORS, SERIES_GENERATION, SWEEP_INTERVAL,
     TENANT_SHARE_OF_BODY_MEMORY,
@@ -49,6 +52,10 @@ pub struct Ingest {
     stop_sweeping: CancellationToken,
     last_log_ms: AtomicU64,
     unlogged: AtomicU64,
+    /// Told of tenants that need shares of their limits.
+    new_tenant: Arc<Notify>,
+    /// When shares were last leased, in ms on the monotonic clock; zero for never.
+    leased_at_ms: AtomicU64,
     /// One place: ranks are given to one tenant's series at a time.
     ranking: Arc<Semaphore>,
 }
@@ -85,16 +92,19 @@ impl Ingest {
     /// Starts the service, within a tokio runtime.
     #[must_use]
     pub fn start(parts: IngestParts) -> Arc<Self> {
-        let IngestParts { access, commits, clock, seed, settings } = parts;
+        let IngestParts { access, commits, leases, clock, seed, settings } = parts;
+        let mut rng = seed.rng();
+        let new_tenant = Arc::new(Notify::new());
         let monotonic = {
             let clock = Arc::clone(&clock);
             Arc::new(move || clock.monotonic())
         };
         let tenants = Tenants::new(
-            &mut seed.rng(),
+            &mut rng,
             settings.max_active_series,
             tenants_body_memory(&settings),
             monotonic,
+            leases.as_ref().map(|_| Arc::clone(&new_tenant)),
         );
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let ingest = Arc::new(Self {
@@ -111,8 +121,14 @@ impl Ingest {
             stop_sweeping: CancellationToken::new(),
             last_log_ms: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
+            new_tenant,
+            leased_at_ms: AtomicU64::new(0),
             ranking: Arc::new(Semaphore::new(1)),
         });
+        if let Some(server) = leases {
+            let stop = ingest.stop_sweeping.clone();
+            tokio::spawn(crate::leases::keep(Arc::downgrade(&ingest), server, rng, stop));
+        }
         tokio::spawn(sweep(Arc::downgrade(&ingest), ingest.stop_sweeping.clone()));
         ingest
     }
@@ -129,11 +145,33 @@ impl Ingest {
         }
     }
 
+    /// Where each tenant's telemetry came from since this was last asked.
+    pub fn take_footprints(&self) -> Vec<(TenantId, CloudPlace, Sightings)> {
+        let tenants = self.tenants.all().into_iter();
+        tenants
+            .flat_map(|(id, state)| {
+                state.footprint.take().into_iter().map(move |(place, seen)| (id.clone(), place, seen))
+            })
+            .collect()
+    }
+
+    /// Which limits of which tenants were nearly reached since this was last asked.
+    pub fn take_nearly(&self) -> Vec<(TenantId, Nearly)> {
+        let tenants = self.tenants.all().into_iter();
+        tenants
+            .flat_map(|(id, state)| {
+                std::mem::take(&mut *state.nearly.lock()).into_iter().map(move |near| (id.clone(), near))
+            })
+            .collect()
+    }
+
     /// What was counted and what is held.
     #[must_use]
     pub fn snapshot(&self) -> IngestSnapshot {
         let (tenants, active_series, series_keys) = self.tenants.counts();
         let held = self.settings.body_memory_bytes.saturating_sub(self.body_memory.available_permits());
+        let leased_at_ms = self.leased_at_ms.load(Ordering::Relaxed);
+        let monotonic_ms = u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX);
         let age_ms = self.access.age_ms(self.clock.now_ms());
         IngestSnapshot {
             held_body_bytes: held as u64,
@@ -142,9 +180,31 @@ impl Ingest {
             active_series,
             series_keys,
             directory_version: self.access.directory().version(),
+            lease_age_ms: (leased_at_ms > 0).then(|| monotonic_ms.saturating_sub(leased_at_ms)),
             directory_age_ms: u64::try_from(age_ms).unwrap_or_default(),
             ..self.counters.snapshot()
         }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    pub(crate) fn tenants_with_shared_limits(&self) -> Vec<(String, Arc<TenantState>)> {
+        self.tenants.with_shared_limits()
+    }
+
+    pub(crate) fn new_tenant(&self) -> Arc<Notify> {
+        Arc::clone(&self.new_tenant)
+    }
+
+    pub(crate) fn note_leased(&self) {
+        let now_ms = u64::try_from(self.monotonic().as_millis()).unwrap_or(u64::MAX);
+        self.leased_at_ms.store(now_ms.max(1), Ordering::Relaxed);
     }
 
     /// Begins a request, unless the service is shutting down.
@@ -197,7 +257,7 @@ impl Ingest {
         let commit = self.commits.get(&shard).ok_or(WriteError::ShardNotHere)?;
         let (tenant, limiter) = self.tenants.state(&principal.tenant);
         let decoded = self.decode_where_it_fits(principal, &tenant, message, encoding, body).await?;
-        let Decoded { rows, bytes, refusals, families } = decoded;
+        let Decoded { rows, bytes, refusals, mut places, families } = decoded;
         let written = Written {
             samples: rows.floats.len() as u64,
             histograms: rows.histograms.len() as u64,
@@ -205,6 +265,9 @@ impl Ingest {
         };
         let load = Load { samples: written.samples + written.histograms, spans: 0, bytes };
         let mut nearly = limiter.admit(load, principal.priorities_above(), self.clock.now_ms())?;
+        if matches!(message, Message::RemoteWrite(_)) {
+            places = sampled(&rows, limiter.usage(self.clock.now_ms()).admitted.samples);
+        }
         if !rows.is_empty()
             && let Err(error) = commit.commit(principal.tenant.id.clone(), rows).await
         {
@@ -213,6 +276,8 @@ impl Ingest {
             return Err(WriteError::Commit(error));
         }
         nearly.extend(tenant.registry.nearly(&principal.tenant.limits));
+        tenant.note_nearly(&nearly);
+        tenant.footprint.add(places, self.clock.now_ms());
         tenant.families.note_stored(&families, self.clock.monotonic());
         self.access.note_stored(principal, written.samples + written.histograms);
         self.rank_if_due(tenant);

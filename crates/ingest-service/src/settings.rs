@@ -7,6 +7,7 @@ use std::time::Duration;
 use segment_store::{Clock, GroupCommit, Seed, ShardId};
 use tenancy::Access;
 
+use crate::leases::LeaseServer;
 use crate::limits;
 
 /// Numbers.
@@ -44,6 +45,9 @@ pub struct IngestParts {
     pub access: Arc<Access>,
     /// Where the shards of this process are committed. Writes of other shards are turned away.
     pub commits: BTreeMap<ShardId, Arc<GroupCommit>>,
+    /// Who hands out shares of tenants' limits, where other processes take in the same tenants' writes; without, each limit holds
+    /// for this process.
+    pub leases: Option<Arc<dyn LeaseServer>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness: keys the hashes of series, so that nobody outside can make them collide.

@@ -146,6 +146,8 @@ pub struct IngestSnapshot {
     pub active_series: u64,
     /// Spellings of series held in registries.
     pub series_keys: u64,
+    /// Milliseconds since shares of limits were last leased; `None` where none ever were.
+    pub lease_age_ms: Option<u64>,
     /// Version of the tenant directory in force.
     pub directory_version: u64,
     /// Milliseconds since the directory in force was last known to be the published one.
@@ -246,6 +248,14 @@ impl IngestSnapshot {
         ];
         for (name, help, value) in gauges {
             family(&format!("farwatch_ingest_{name}"), "gauge", help, &one(value));
+        }
+        if let Some(age_ms) = self.lease_age_ms {
+            family(
+                "farwatch_ingest_lease_age_seconds",
+                "gauge",
+                "Time since shares of tenants' limits were last leased.",
+                &[(String::new(), age_ms as f64 / 1000.0)],
+            );
         }
         family(
             "farwatch_directory_version",

@@ -7,10 +7,13 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use rand::RngCore;
 use telemetry::TenantId;
-use tenancy::{Tenant, TenantLimiter};
+use tenancy::lease::Tenure;
+use tenancy::{Nearly, Tenant, TenantLimiter};
+use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 
 use crate::families::StoredFamilies;
+use crate::footprint::Footprint;
 use crate::registry::{KeyHasher, SeriesBudget, SeriesRegistry};
 
 /// One tenant's series, metadata and limits in use.
@@ -20,9 +23,37 @@ pub(crate) struct TenantState {
     pub(crate) families: StoredFamilies,
     /// What its request bodies may still take of its share of memory, in bytes.
     pub(crate) body_memory: Arc<Semaphore>,
+    /// Where its telemetry comes from.
+    pub(crate) footprint: Footprint,
+    /// Its limits that were nearly reached since this was last asked.
+    pub(crate) nearly: Mutex<Vec<Nearly>>,
+    /// What part of its limits is this process's, where others have theirs.
+    pub(crate) tenure: Mutex<Tenure>,
     limiter: Mutex<Arc<TenantLimiter>>,
     /// Set by each request, taken back by each sweep: who sent nothing and has no series is forgotten.
     used: AtomicBool,
+}
+
+impl TenantState {
+    /// Notes limits that are nearly reached: of each the greatest use.
+    pub(crate) fn note_nearly(&self, nearly: &[Nearly]) {
+        if nearly.is_empty() {
+            return;
+        }
+        let mut noted = self.nearly.lock();
+        for near in nearly {
+            match noted.iter_mut().find(|known| known.limit == near.limit) {
+                Some(known) if known.used >= near.used => {}
+                Some(known) => *known = *near,
+                None => noted.push(*near),
+            }
+        }
+    }
+
+    /// The limits in use, as they were in force at the last request.
+    pub(crate) fn limiter(&self) -> Arc<TenantLimiter> {
+        Arc::clone(&self.limiter.lock())
+    }
 }
 
 /// All tenants that sent something lately.
@@ -33,15 +64,19 @@ pub(crate) struct Tenants {
     budget: Arc<SeriesBudget>,
     body_memory_bytes: usize,
     monotonic: tenancy::limiter::MonotonicNow,
+    /// Told of a new tenant, where limits are shared.
+    shares: Option<Arc<Notify>>,
 }
 
 impl Tenants {
-    /// `max_active_series` are of all tenants together, `body_memory_bytes` is each one's share.
+    /// `max_active_series` are of all tenants together, `body_memory_bytes` is each one's share. With `shares`, a process has a
+    /// part of each limit only, and who finds out which is told of new tenants.
     pub(crate) fn new(
         rng: &mut impl RngCore,
         max_active_series: u64,
         body_memory_bytes: usize,
         monotonic: tenancy::limiter::MonotonicNow,
+        shares: Option<Arc<Notify>>,
     ) -> Self {
         Self {
             states: RwLock::default(),
@@ -50,6 +85,7 @@ impl Tenants {
             budget: Arc::new(SeriesBudget::new(max_active_series)),
             body_memory_bytes,
             monotonic,
+            shares,
         }
     }
 
@@ -58,7 +94,9 @@ impl Tenants {
         let known = self.states.read().get(&tenant.id).map(Arc::clone);
         let state = known.unwrap_or_else(|| {
             let mut states = self.states.write();
-            Arc::clone(states.entry(tenant.id.clone()).or_insert_with(|| Arc::new(self.new_state(tenant))))
+            let made = states.entry(tenant.id.clone()).or_insert_with(|| Arc::new(self.new_state(tenant)));
+            self.shares.iter().for_each(|shares| shares.notify_one());
+            Arc::clone(made)
         });
         state.used.store(true, Ordering::Relaxed);
         let limiter = {
@@ -76,13 +114,23 @@ impl Tenants {
             registry: SeriesRegistry::new(self.hasher.clone(), Arc::clone(&self.budget)),
             families: StoredFamilies::new(self.families_seed),
             body_memory: Arc::new(Semaphore::new(self.body_memory_bytes)),
+            footprint: Footprint::default(),
+            nearly: Mutex::default(),
+            tenure: Mutex::default(),
             limiter: Mutex::new(Arc::new(self.new_limiter(tenant))),
             used: AtomicBool::new(true),
         }
     }
 
     fn new_limiter(&self, tenant: &Tenant) -> TenantLimiter {
-        TenantLimiter::new(tenant.limits.clone(), Arc::clone(&self.monotonic))
+        let (limits, monotonic) = (tenant.limits.clone(), Arc::clone(&self.monotonic));
+        match self.shares {
+            Some(_) => {
+                let rates = Tenure::default().rates(&limits, monotonic());
+                TenantLimiter::shared(limits, rates, monotonic)
+            }
+            None => TenantLimiter::new(limits, monotonic),
+        }
     }
 
     /// Ends the generation of every tenant's series and forgets tenants that are idle.
@@ -97,6 +145,24 @@ impl Tenants {
             let idle = !state.used.swap(false, Ordering::Relaxed) && Arc::strong_count(state) == 1;
             !idle || state.registry.active_series() > 0
         });
+    }
+
+    /// All of them, by id.
+    pub(crate) fn all(&self) -> Vec<(TenantId, Arc<TenantState>)> {
+        self.states.read().iter().map(|(id, state)| (id.clone(), Arc::clone(state))).collect()
+    }
+
+    /// The tenants with a limit that processes share, by id.
+    pub(crate) fn with_shared_limits(&self) -> Vec<(String, Arc<TenantState>)> {
+        let states = self.states.read();
+        let shared = states.iter().filter(|(_, state)| {
+            let limiter = state.limiter();
+            let limits = limiter.limits();
+            limits.samples_per_second.is_some()
+                || limits.spans_per_second.is_some()
+                || limits.bytes_per_day.is_some()
+        });
+        shared.map(|(id, state)| (id.to_string(), Arc::clone(state))).collect()
     }
 
     /// Tenants, active series, spellings of series.
@@ -124,7 +190,7 @@ mod tests {
     use super::*;
 
     fn tenants() -> Tenants {
-        Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), 100, 1000, Arc::new(|| Duration::ZERO))
+        Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), 100, 1000, Arc::new(|| Duration::ZERO), None)
     }
 
     fn tenant(id: &str, limits: Limits) -> Tenant {

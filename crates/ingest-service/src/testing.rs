@@ -31,8 +31,13 @@ impl RowMaker {
     #[must_use]
     #[expect(clippy::expect_used, reason = "the id is a constant")]
     pub fn new(now_ms: i64) -> Self {
-        let tenants =
-            Tenants::new(&mut Seed::from_number(1).rng(), u64::MAX, 0, Arc::new(|| Duration::from_secs(1)));
+        let tenants = Tenants::new(
+            &mut Seed::from_number(1).rng(),
+            u64::MAX,
+            0,
+            Arc::new(|| Duration::from_secs(1)),
+            None,
+        );
         let limits = Limits::unlimited();
         let id = TenantId::new("bench").expect("a tenant id");
         let (tenant, _) = tenants.state(&Tenant {

@@ -280,6 +280,14 @@ fn unseen_key(path: &Path, access: &Access, now_ms: i64) -> io::Result<Option<Fi
     }
 }
 
+/// The key of a data directory that signs the tenant directory, and the tokens of the cell's services.
+///
+/// # Errors
+/// [`DirectorySetupError`] when it cannot be read or made.
+pub fn signer(data_dir: &Path, rng: &mut impl CryptoRng) -> Result<DirectorySigner, DirectorySetupError> {
+    signing_key(&data_dir.join(SIGNING_KEY_FILE), rng)
+}
+
 /// The key that signs the directory, made if it is not there.
 fn signing_key(path: &Path, rng: &mut impl CryptoRng) -> Result<DirectorySigner, DirectorySetupError> {
     let seed = secret_of(path, rng)?;

@@ -43,3 +43,6 @@ pub(crate) const MAX_REPORTS_KEPT: usize = 24 * 60;
 
 /// Metric names of a tenant that are counted apart between two reports. The rest has no name in bills.
 pub(crate) const MAX_COUNTED_NAMES: usize = 5_000;
+
+/// Largest answer of a lease server, in bytes; for the most tenants that are asked for at once it has some 40 KiB.
+pub(super) const MAX_LEASE_ANSWER_BYTES: usize = 256 << 10;

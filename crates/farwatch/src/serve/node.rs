@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ingest_service::leases::LeaseServer;
 use ingest_service::{Ingest, IngestParts, IngestSettings};
 use parking_lot::Mutex;
 use query_service::{
@@ -30,6 +31,7 @@ use wire::otlp::MetricOptions;
 use super::activity::{NameCounter, Reporter};
 use super::control::{self, Control, ControlError, ControlNews};
 use super::directory::{self, FirstKey, SetupParts};
+use super::leases::HttpLeases;
 use super::limits::{BACKGROUND_TIME, FLUSH_TIME};
 use crate::bucket;
 use crate::config::Config;
@@ -55,6 +57,9 @@ pub enum NodeError {
     /// The control plane cannot be had with these settings.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Nobody can be asked for shares of limits.
+    #[error("cannot make requests to the lease server")]
+    LeaseServer(#[source] reqwest::Error),
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] std::io::Error),
@@ -188,6 +193,7 @@ impl Node {
             let ingest = Ingest::start(IngestParts {
                 access: Arc::clone(&access),
                 commits: BTreeMap::from([(SHARD, Arc::clone(&commit))]),
+                leases: lease_server(config, &clock)?,
                 clock: Arc::clone(&clock),
                 seed: seed()?,
                 settings: ingest_settings(config),
@@ -378,6 +384,17 @@ fn own_bucket(data_dir: &Path) -> BucketAddress {
 
 fn seed() -> Result<Seed, NodeError> {
     Seed::from_os().map_err(NodeError::Randomness)
+}
+
+/// Who shares limits among ingest processes, if anybody does.
+fn lease_server(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<dyn LeaseServer>>, NodeError> {
+    let Some(server) = &config.ingest.lease_server else { return Ok(None) };
+    let signer = directory::signer(&config.storage.data_dir, &mut seed()?.rng())?;
+    let leases = HttpLeases::new(server, signer, Arc::clone(clock)).map_err(NodeError::LeaseServer)?;
+    Ok(Some(Arc::new(leases)))
 }
 
 fn ingest_settings(config: &Config) -> IngestSettings {

@@ -118,7 +118,7 @@ proptest! {
         turn_after in 0_usize..5,
     ) {
         let tenants =
-            Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), u64::MAX, 0, Arc::new(|| Duration::ZERO));
+            Tenants::new(&mut ChaCha8Rng::seed_from_u64(1), u64::MAX, 0, Arc::new(|| Duration::ZERO), None);
         let limits = Limits { active_series: Some(limit as u64), ..Limits::unlimited() };
         let id = TenantId::new("t").unwrap();
         let (tenant, _) =

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod access;
+mod footprint;
+mod leases;
 mod limits;
 mod otlp;
 mod remote_write;

@@ -31,10 +31,25 @@ pub struct PointTime {
     pub start_time_ms: Option<i64>,
 }
 
+/// What a resource says of its place: the attributes `cloud.provider`, `cloud.region` and `cloud.availability_zone`, empty where
+/// they are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloudOrigin<'a> {
+    /// `cloud.provider`.
+    pub provider: &'a str,
+    /// `cloud.region`.
+    pub region: &'a str,
+    /// `cloud.availability_zone`.
+    pub zone: &'a str,
+}
+
 /// Receives what a request holds. Keys live for the call only.
 pub trait MetricVisitor {
     /// Why a sample is not wanted: text for the sender.
     type Refusal: fmt::Display;
+
+    /// Where the samples that follow come from, once for each resource and before its samples.
+    fn origin(&mut self, _origin: CloudOrigin<'_>) {}
 
     /// A float sample. A refusal counts its data point as rejected and skips the rest of it.
     ///
@@ -83,6 +98,9 @@ pub fn read_metrics<V: MetricVisitor>(
 const SERVICE_NAME: &str = "service.name";
 const SERVICE_NAMESPACE: &str = "service.namespace";
 const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+const CLOUD_PROVIDER: &str = "cloud.provider";
+const CLOUD_REGION: &str = "cloud.region";
+const CLOUD_ZONE: &str = "cloud.availability_zone";
 
 /// The series that holds a resource's attributes.
 const TARGET_INFO: &str = "target_info";
@@ -174,6 +192,7 @@ impl<'w, 'a, V: MetricVisitor> Walk<'w, 'a, V> {
             }
         }
         self.latest_nanos = None;
+        self.visitor.origin(CloudOrigin::default());
         self.labels.start_resource();
         let described = resource.map_or(Ok(()), |resource| self.describe_resource(resource));
         let problem = within_request(described)?.err();
@@ -198,6 +217,7 @@ impl<'w, 'a, V: MetricVisitor> Walk<'w, 'a, V> {
     /// Adds the labels that every series of the resource has.
     fn describe_resource(&mut self, mut resource: Reader<'a>) -> Result<(), PointProblem> {
         let (mut name, mut namespace, mut instance) = (None, None, None);
+        let (mut provider, mut region, mut zone) = (None, None, None);
         while let Some(field) = resource.next_field()? {
             if field.number != 1 {
                 continue;
@@ -207,6 +227,9 @@ impl<'w, 'a, V: MetricVisitor> Walk<'w, 'a, V> {
                 SERVICE_NAME => Some(&mut name),
                 SERVICE_NAMESPACE => Some(&mut namespace),
                 SERVICE_INSTANCE_ID => Some(&mut instance),
+                CLOUD_PROVIDER => Some(&mut provider),
+                CLOUD_REGION => Some(&mut region),
+                CLOUD_ZONE => Some(&mut zone),
                 _ => None,
             };
             if let Some(slot) = slot {
@@ -226,6 +249,11 @@ impl<'w, 'a, V: MetricVisitor> Walk<'w, 'a, V> {
         if let Some(instance) = instance {
             self.labels.push_base(Origin::Identity, "instance", &instance)?;
         }
+        self.visitor.origin(CloudOrigin {
+            provider: provider.as_deref().unwrap_or_default(),
+            region: region.as_deref().unwrap_or_default(),
+            zone: zone.as_deref().unwrap_or_default(),
+        });
         Ok(())
     }
 

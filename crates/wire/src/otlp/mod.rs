@@ -33,6 +33,6 @@ mod options;
 mod point;
 mod response;
 
-pub use metrics::{MetricVisitor, PointTime, read_metrics};
+pub use metrics::{CloudOrigin, MetricVisitor, PointTime, read_metrics};
 pub use options::{MetricOptions, Promotion, TranslationStrategy};
 pub use response::{Format, Outcome, RpcStatus};

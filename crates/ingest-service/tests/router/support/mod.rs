@@ -9,6 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use ingest_service::leases::LeaseServer;
 use ingest_service::{Ingest, IngestParts, IngestSettings, grpc_router, http_router};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
@@ -34,6 +35,7 @@ pub(crate) struct Setup {
     pub(crate) anonymous: Option<&'static str>,
     pub(crate) bucket: Option<Arc<dyn Bucket>>,
     pub(crate) commit: GroupCommitSettings,
+    pub(crate) leases: Option<Arc<dyn LeaseServer>>,
 }
 
 impl Default for Setup {
@@ -47,6 +49,7 @@ impl Default for Setup {
             anonymous: None,
             bucket: None,
             commit,
+            leases: None,
         }
     }
 }
@@ -131,6 +134,7 @@ impl World {
         let ingest = Ingest::start(IngestParts {
             access: Arc::new(access),
             commits: BTreeMap::from([(ShardId(0), Arc::new(commit))]),
+            leases: setup.leases,
             clock: clock.clone(),
             seed: Seed::from_number(2),
             settings: setup.settings,
