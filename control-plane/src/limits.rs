@@ -86,6 +86,9 @@ pub const LEASED_LIMITS_TIME: Duration = Duration::from_secs(4);
 /// Ledgers of leases that nobody uses are forgotten so often.
 pub const LEDGERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
 
+/// That a limit is nearly reached is told once in so long, in ms: a day.
+pub const LIMIT_NOTICE_PAUSE_MS: i64 = DAY_MS;
+
 /// Most rows in one answer.
 pub const MAX_PAGE: i64 = 200;
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::billing::{Attribution, Quantities, ResourceUse, Signal};
+use crate::placement::Observation;
 
 /// A source of time.
 pub trait Clock: Send + Sync + Debug {
@@ -114,6 +115,33 @@ pub struct Activity {
     pub counts: Vec<Attribution>,
     /// What the process used up.
     pub resources: Vec<ResourceUse>,
+    /// Where telemetry said that it comes from.
+    pub footprints: Vec<FootprintSeen>,
+    /// Limits of tenants that were nearly reached.
+    pub limits: Vec<LimitNear>,
+}
+
+/// A place that a tenant's telemetry named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FootprintSeen {
+    /// The tenant's id.
+    pub tenant: String,
+    /// The place, and how often it was named since the last report.
+    #[serde(flatten)]
+    pub seen: Observation,
+}
+
+/// A limit of a tenant that was nearly reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitNear {
+    /// The tenant's id.
+    pub tenant: String,
+    /// The limit's name, as in the tenant directory.
+    pub limit: String,
+    /// What it allows.
+    pub allowed: u64,
+    /// How much of it was used at most since the last report.
+    pub used: u64,
 }
 
 /// That an API key was used.

@@ -27,7 +27,7 @@ use crate::db::{Db, DbError, OpenError};
 use crate::http;
 use crate::limits::{ACTIVITY_INTERVAL, CLEANUP_INTERVAL, FOLD_INTERVAL, OUTBOX_INTERVAL};
 use crate::payments::PaymentProvider;
-use crate::placement::{Cell, Observation};
+use crate::placement::Cell;
 use crate::ports::{Clock, DirectoryPublisher, Mailer, UsageSource};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -197,18 +197,6 @@ impl ControlPlane {
         closed: bool,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.app.put_cell(cell, closed).await?)
-    }
-
-    /// Notes where a tenant's telemetry came from since the last time: the data plane counts it.
-    ///
-    /// # Errors
-    /// When the database does not take it.
-    pub async fn note_footprint(
-        &self,
-        tenant: &str,
-        seen: &[Observation],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.app.note_footprint(tenant, seen).await?)
     }
 
     /// Ends what runs in the background. A directory that is not published yet will be by the next start.

@@ -63,6 +63,15 @@ impl PostOffice {
         self.send(to, "You are invited to an organisation at Farwatch", text);
     }
 
+    pub(crate) fn limit_nearly_reached(&self, to: &str, tenant: &str, limit: &str, used: u64, allowed: u64) {
+        let text = format!(
+            "{tenant} uses {used} of its limit {limit} of {allowed}.\n\n\
+             What goes beyond a limit is refused, that of API keys of the lowest priority first. Limits can be changed: PUT \
+             /api/control/v1/tenants/TENANT/quotas, or `farwatch quota`.\n"
+        );
+        self.send(to, &format!("{tenant} has nearly reached its limit {limit}"), text);
+    }
+
     pub(crate) fn placement_conflict(&self, to: &str, tenant: &str, told: &str) {
         let text = format!(
             "Farwatch keeps your telemetry away from where you run. That is no longer so for {tenant}:\n\n{told}\n\

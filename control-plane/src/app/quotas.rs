@@ -11,10 +11,12 @@ use tenancy::limits::{BURST_SECONDS, MAX_RATE};
 use super::App;
 use super::access::Actor;
 use crate::db::change::{Entry, Scope};
-use crate::db::organisations;
 use crate::db::quotas::{self, OverrideRow};
+use crate::db::{members, organisations, tenants};
 use crate::error::AppError;
-use crate::role::Permission;
+use crate::limits::LIMIT_NOTICE_PAUSE_MS;
+use crate::ports::LimitNear;
+use crate::role::{Permission, Role};
 use plan::{Plan, QuotaName};
 
 /// One limit of a tenant. `None` is unlimited.
@@ -126,6 +128,40 @@ impl App {
         };
         change.commit(Scope::Organisation(&tenant.organisation_id), entry).await?;
         self.directory_changed.notify_one();
+        Ok(())
+    }
+
+    /// Tells who may change a tenant's limits that one is nearly reached: once in [`LIMIT_NOTICE_PAUSE_MS`].
+    pub(super) async fn note_limit(&self, near: &LimitNear) -> Result<(), AppError> {
+        let Some(name) = QuotaName::parse(&near.limit) else { return Ok(()) };
+        let Some(tenant) = tenants::by_id(self.db.pool(), &near.tenant).await? else { return Ok(()) };
+        let now_ms = self.now_ms();
+        let told = quotas::told_at(self.db.pool(), &tenant.id, name.as_str()).await?;
+        if told.is_some_and(|told| now_ms.saturating_sub(told) < LIMIT_NOTICE_PAUSE_MS) {
+            return Ok(());
+        }
+        let mut change = self.db.change().await?;
+        change.lock(Scope::Organisation(&tenant.organisation_id)).await?;
+        quotas::note_told(change.conn(), &tenant.id, name.as_str(), now_ms).await?;
+        let entry = Entry {
+            at_ms: now_ms,
+            actor: "operator".to_owned(),
+            action: "quota.nearly_reached",
+            subject: &tenant.id,
+            details: json!({ "name": name.as_str(), "limit": near.allowed, "used": near.used }),
+        };
+        change.commit(Scope::Organisation(&tenant.organisation_id), entry).await?;
+        for member in members::all(self.db.pool(), &tenant.organisation_id).await? {
+            if Role::parse(&member.role).is_some_and(|role| role.may(Permission::ManageQuotas)) {
+                self.post.limit_nearly_reached(
+                    &member.email,
+                    &tenant.name,
+                    name.as_str(),
+                    near.used,
+                    near.allowed,
+                );
+            }
+        }
         Ok(())
     }
 

@@ -51,3 +51,32 @@ pub(crate) async fn replace(
     }
     Ok(())
 }
+
+/// When somebody was last told that a limit of a tenant is nearly reached.
+pub(crate) async fn told_at(db: &AnyPool, tenant_id: &str, name: &str) -> Result<Option<i64>, DbError> {
+    let told_at_ms =
+        sqlx::query_scalar("SELECT told_at_ms FROM limit_notices WHERE tenant_id = $1 AND name = $2")
+            .bind(tenant_id.to_owned())
+            .bind(name.to_owned())
+            .fetch_optional(db)
+            .await?;
+    Ok(told_at_ms)
+}
+
+pub(crate) async fn note_told(
+    db: &mut AnyConnection,
+    tenant_id: &str,
+    name: &str,
+    now_ms: i64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO limit_notices (tenant_id, name, told_at_ms) VALUES ($1, $2, $3)
+         ON CONFLICT (tenant_id, name) DO UPDATE SET told_at_ms = excluded.told_at_ms",
+    )
+    .bind(tenant_id.to_owned())
+    .bind(name.to_owned())
+    .bind(now_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}

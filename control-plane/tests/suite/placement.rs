@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use control_plane::placement::{Cell, Observation, RegionRef, resolve};
+use control_plane::ports::{Activity, FootprintSeen};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -172,6 +173,13 @@ fn seen(region: &str, samples: u64, at_ms: i64) -> Observation {
     }
 }
 
+/// Tells the control plane in a report, as processes do.
+async fn note(world: &World, tenant: &str, seen: &[Observation]) {
+    let footprint = |seen: &Observation| FootprintSeen { tenant: tenant.to_owned(), seen: seen.clone() };
+    let footprints = seen.iter().map(footprint).collect();
+    world.report(Activity { footprints, ..Activity::default() }).await;
+}
+
 async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Database) {
     let (world, ada, organisation) = setting(database).await;
     let viewer = world.member(&ada, &organisation, "viewer", "viewer").await;
@@ -180,12 +188,11 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     let placement = world.get(&path, &ada).await.expect(200).json()["placement"].clone();
     let home = placement["decision"]["home"]["region"].as_str().unwrap().to_owned();
     let code = home.split_once(':').unwrap().1.to_owned();
-    let control_plane = &world.control_plane;
 
     // A laptop is no production.
     let mostly_elsewhere =
         [seen("eu-south-1", 5_000_000, 10), seen(&code, 999, 10), seen("the cellar", 5, 10)];
-    control_plane.note_footprint(&tenant, &mostly_elsewhere).await.unwrap();
+    note(&world, &tenant, &mostly_elsewhere).await;
     let conflicts = format!("{path}/conflicts");
     let shown = world.get(&conflicts, &viewer).await.expect(200).json();
     assert_eq!((&shown["conflicts"], &shown["proposal"]), (&json!([]), &Value::Null));
@@ -198,7 +205,7 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     assert!(world.mailbox.is_empty());
 
     // Counts add up, and from then on it is one.
-    control_plane.note_footprint(&tenant, &[seen(&code, 20_000, 20)]).await.unwrap();
+    note(&world, &tenant, &[seen(&code, 20_000, 20)]).await;
     let mail = world.mailbox.next(&ada.email).await;
     assert!(
         mail.text.contains(&format!("20999 samples (4 in a thousand) came from {home}")),
@@ -226,8 +233,8 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     assert_eq!(log["entries"][0]["details"]["conflicts"][0]["evidence"]["samples"], 20_999);
 
     // Once is enough.
-    control_plane.note_footprint(&tenant, &[seen(&code, 20_000, 30)]).await.unwrap();
-    control_plane.note_footprint("ten_of_nobody", &[seen(&code, 20_000, 30)]).await.unwrap();
+    note(&world, &tenant, &[seen(&code, 20_000, 30)]).await;
+    note(&world, "ten_of_nobody", &[seen(&code, 20_000, 30)]).await;
     assert!(world.mailbox.is_empty(), "only who manages tenants was told, and once");
 
     // Its own declaration, without a word of the region, moves it away from what was seen.
@@ -286,7 +293,7 @@ async fn no_declaration_leads_into_its_own_regions(database: &Database) {
         .map(|cell| cell["region"].as_str().unwrap().to_owned())
         .collect();
     let seen_there = resolve(None, &homes[0]).unwrap();
-    world.control_plane.note_footprint(&tenant, &[seen(seen_there.code, 10_000, 1)]).await.unwrap();
+    note(&world, &tenant, &[seen(seen_there.code, 10_000, 1)]).await;
     let all: Vec<String> = RegionRef::all().map(|region| region.to_string()).collect();
     let region = proptest::prop_oneof![
         3 => proptest::sample::select(homes.clone()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use control_plane::Plan;
+use control_plane::ports::{Activity, LimitNear};
 use serde_json::{Value, json};
 use telemetry::TenantId;
 use tenancy::{Directory, Tenant};
@@ -14,6 +15,7 @@ on_both_databases!(
     a_tenant_has_the_limits_of_its_plan_until_it_sets_its_own,
     limits_above_the_plans_ceiling_are_refused,
     another_plan_has_other_limits,
+    who_may_change_a_limit_is_told_once_a_day_that_it_is_nearly_reached,
 );
 
 fn found(directory: &Directory, tenant: &str) -> Option<Arc<Tenant>> {
@@ -126,4 +128,40 @@ async fn another_plan_has_other_limits(database: &Database) {
             })
         })
         .await;
+}
+
+async fn who_may_change_a_limit_is_told_once_a_day_that_it_is_nearly_reached(database: &Database) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    world.member(&ada, &organisation, "viewer", "viewer").await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let near = |tenant: &str, limit: &str, used| {
+        let limits =
+            vec![LimitNear { tenant: tenant.to_owned(), limit: limit.to_owned(), allowed: 1000, used }];
+        world.report(Activity { limits, ..Activity::default() })
+    };
+    near(&tenant, "bytes_per_day", 850).await;
+    let mail = world.mailbox.next(&ada.email).await;
+    assert_eq!(mail.subject, "production has nearly reached its limit bytes_per_day");
+    assert!(
+        mail.text.starts_with("production uses 850 of its limit bytes_per_day of 1000."),
+        "{}",
+        mail.text
+    );
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    assert_eq!(log["entries"][0]["action"], "quota.nearly_reached");
+    assert_eq!(log["entries"][0]["details"]["used"], 850);
+    // Again on the same day; of nobody; a name that only a later version knows.
+    for (tenant, limit) in
+        [(&*tenant, "bytes_per_day"), ("ten_of_nobody", "bytes_per_day"), (&tenant, "dreams")]
+    {
+        near(tenant, limit, 900).await;
+    }
+    near(&tenant, "active_series", 801).await;
+    assert!(world.mailbox.next(&ada.email).await.subject.ends_with("active_series"));
+    assert!(world.mailbox.is_empty(), "nobody else was told, and nothing twice");
+    world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    near(&tenant, "bytes_per_day", 999).await;
+    assert!(world.mailbox.next(&ada.email).await.text.contains("999"));
 }

@@ -13,8 +13,8 @@ use control_plane::billing::render::Party;
 use control_plane::billing::{CostTable, Quantities, Signal, UsageRow};
 use control_plane::payments::{Manual, PaymentProvider};
 use control_plane::ports::{
-    ActivityReport, Clock, DirectoryPublisher, LedgerState, Mail, MailError, Mailer, PublishError, Published,
-    UsageSource, UsageSourceError,
+    Activity, ActivityReport, Clock, DirectoryPublisher, LedgerState, Mail, MailError, Mailer, PublishError,
+    Published, UsageSource, UsageSourceError,
 };
 use control_plane::{ControlPlane, Parts, PasswordCost, Plan, RootSecret, Secret, Settings};
 use http::{Method, Request, StatusCode};
@@ -399,6 +399,14 @@ impl World {
         self.control_plane.shut_down().await;
         self.starts += 1;
         self.control_plane = start(&self.database_url, self.starts, self.outside()).await;
+    }
+
+    /// A process of the data plane reports this.
+    pub(crate) async fn report(&self, activity: Activity) {
+        let id = format!("report {}", self.next_address.fetch_add(1, Ordering::Relaxed));
+        let activity = Activity { at_ms: self.clock.now_ms(), ..activity };
+        self.records.report(ActivityReport { id, activity });
+        self.settle().await;
     }
 
     /// Sends a request from an address that nobody had before.

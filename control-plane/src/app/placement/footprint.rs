@@ -110,7 +110,11 @@ impl App {
 
     /// Adds to what is known of where a tenant runs. New conflicts are noted, audited, and told to the owners and admins. What
     /// of a tenant's footprint names too many different places is left out.
-    pub(crate) async fn note_footprint(&self, tenant_id: &str, seen: &[Observation]) -> Result<(), AppError> {
+    pub(in crate::app) async fn note_footprint(
+        &self,
+        tenant_id: &str,
+        seen: &[Observation],
+    ) -> Result<(), AppError> {
         let Some(tenant) = tenants::by_id(self.db.pool(), tenant_id).await? else { return Ok(()) };
         let mut change = self.db.change().await?;
         change.lock(Scope::Organisation(&tenant.organisation_id)).await?;

@@ -9,8 +9,10 @@ use super::fold::FoldError;
 use crate::app::App;
 use crate::billing::{Attribution, Month};
 use crate::db::{keys, usage};
+use crate::error::AppError;
 use crate::limits::{MAX_ATTRIBUTED_NAMES, MAX_REPORTS};
-use crate::ports::{ActivityReport, UsageSource};
+use crate::placement::Observation;
+use crate::ports::{Activity, ActivityReport, UsageSource};
 
 impl App {
     /// Counts all reports there are.
@@ -65,6 +67,27 @@ impl App {
             usage::add_resource(change.conn(), &month, tenant, used.resource.as_str(), quantity).await?;
         }
         change.commit_silently().await?;
+        self.note_tenants(activity).await;
         Ok(())
+    }
+
+    /// What a report says to the tenants themselves. It is counted already: what fails here is in the next one, if it still is so.
+    async fn note_tenants(&self, activity: &Activity) {
+        let mut places: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
+        for footprint in &activity.footprints {
+            places.entry(&footprint.tenant).or_default().push(footprint.seen.clone());
+        }
+        for (tenant, seen) in places {
+            warn_of(self.note_footprint(tenant, &seen).await);
+        }
+        for near in &activity.limits {
+            warn_of(self.note_limit(near).await);
+        }
+    }
+}
+
+fn warn_of(noted: Result<(), AppError>) {
+    if let Err(error) = noted {
+        tracing::warn!(error = &error as &dyn std::error::Error, "what a report said of a tenant got lost");
     }
 }

@@ -1,4 +1,5 @@
-//! What this process tells the control plane of its use: when API keys were used, samples by key and metric name, requests and CPU.
+//! What this process tells the control plane of its use: when API keys were used, samples by key and metric name, requests and CPU,
+//! where telemetry comes from, and limits that are nearly reached.
 //!
 //! It goes by way of the bucket, which both have, as a small object at most each minute. All of this is statistics: what a process
 //! counted when it crashed is lost, and bills are made of the ledger.
@@ -10,14 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::billing::{Attribution, Dimension, Resource, ResourceUse, Signal};
-use control_plane::ports::{Activity, KeyUse};
+use control_plane::placement::Observation;
+use control_plane::ports::{Activity, FootprintSeen, KeyUse, LimitNear};
+use ingest_service::{CloudPlace, Ingest, Sightings};
 use parking_lot::Mutex;
 use segment_store::{
     Bucket, Clock, Counted, FlushOutcome, Operation, PutCondition, RequestCounts, SegmentKey, TailOffer,
     TailSink,
 };
 use telemetry::{MetricBatch, TenantId};
-use tenancy::Access;
+use tenancy::{Access, Nearly};
 use tokio_util::sync::CancellationToken;
 
 use super::control::ControlNews;
@@ -107,11 +110,31 @@ fn samples_by_name(batch: &MetricBatch) -> ByName {
     names
 }
 
+fn footprint((tenant, place, seen): (TenantId, CloudPlace, Sightings)) -> FootprintSeen {
+    FootprintSeen {
+        tenant: tenant.to_string(),
+        seen: Observation {
+            provider: place.provider,
+            region: place.region,
+            zone: place.zone,
+            samples: seen.samples,
+            first_seen_ms: seen.first_ms,
+            last_seen_ms: seen.last_ms,
+        },
+    }
+}
+
+fn limit((tenant, near): (TenantId, Nearly)) -> LimitNear {
+    let limit = near.limit.as_str().to_owned();
+    LimitNear { tenant: tenant.to_string(), limit, allowed: near.allowed, used: near.used }
+}
+
 /// Makes reports of what a process does.
 pub(super) struct Reporter {
     pub(super) bucket: Arc<dyn Bucket>,
     pub(super) access: Arc<Access>,
     pub(super) names: Option<Arc<NameCounter>>,
+    pub(super) ingest: Option<Arc<Ingest>>,
     pub(super) requests: Arc<Counted>,
     pub(super) clock: Arc<dyn Clock>,
     /// Unlike that of any other process.
@@ -145,7 +168,10 @@ impl Reporter {
                 continue;
             }
             let mut activity = self.activity();
-            let is_quiet = activity.keys.is_empty() && activity.counts.is_empty();
+            let is_quiet = activity.keys.is_empty()
+                && activity.counts.is_empty()
+                && activity.footprints.is_empty()
+                && activity.limits.is_empty();
             // What is used up while nobody asks for anything is reported now and then.
             if !is_quiet || (now >= resources_due && !stopping) {
                 activity.resources = self.resources(&mut reported);
@@ -202,6 +228,10 @@ impl Reporter {
             for (name, samples) in names {
                 count(&tenant, Dimension::Metric, &name, samples);
             }
+        }
+        if let Some(ingest) = &self.ingest {
+            activity.footprints = ingest.take_footprints().into_iter().map(footprint).collect();
+            activity.limits = ingest.take_nearly().into_iter().map(limit).collect();
         }
         activity
     }

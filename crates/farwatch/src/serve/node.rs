@@ -222,6 +222,7 @@ impl Node {
             bucket: Arc::clone(&shared),
             access: Arc::clone(&access),
             names,
+            ingest: ingest.clone(),
             requests: Arc::clone(&bucket),
             clock: Arc::clone(&clock),
             process: format!("{:032x}", seed()?.rng().random::<u128>()),
@@ -387,10 +388,7 @@ fn seed() -> Result<Seed, NodeError> {
 }
 
 /// Who shares limits among ingest processes, if anybody does.
-fn lease_server(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Arc<dyn LeaseServer>>, NodeError> {
+fn lease_server(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<dyn LeaseServer>>, NodeError> {
     let Some(server) = &config.ingest.lease_server else { return Ok(None) };
     let signer = directory::signer(&config.storage.data_dir, &mut seed()?.rng())?;
     let leases = HttpLeases::new(server, signer, Arc::clone(clock)).map_err(NodeError::LeaseServer)?;
