@@ -13,7 +13,7 @@ use super::limits::MAX_LEASE_ANSWER_BYTES;
 use crate::config::value::ServerUrl;
 
 /// The lease server at a URL.
-pub struct HttpLeases {
+pub(super) struct HttpLeases {
     client: reqwest::Client,
     url: String,
     signer: DirectorySigner,
@@ -38,7 +38,7 @@ impl HttpLeases {
     ///
     /// # Errors
     /// When there is no TLS to be had.
-    pub fn new(
+    pub(super) fn new(
         server: &ServerUrl,
         signer: DirectorySigner,
         clock: Arc<dyn Clock>,

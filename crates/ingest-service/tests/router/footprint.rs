@@ -17,7 +17,7 @@ fn taken(world: &World) -> Vec<(String, CloudPlace, u64)> {
             (tenant.to_string(), place, seen.samples)
         })
         .collect();
-    taken.sort_by(|a, b| b.2.cmp(&a.2));
+    taken.sort_by_key(|(_, _, samples)| std::cmp::Reverse(*samples));
     taken
 }
 
@@ -71,7 +71,7 @@ async fn labels_of_remote_write_are_sampled() {
     let world = World::new();
     let names: Vec<String> = (0..200).map(|i| format!("m{i}")).collect();
     let labels = |i: usize| {
-        let region = if i % 4 == 0 { "us-east-1" } else { "eu-north-1" };
+        let region = if i.is_multiple_of(4) { "us-east-1" } else { "eu-north-1" };
         [("__name__", names[i].as_str()), ("cloud_region", region)]
     };
     let timeseries = (0..200).map(|i| series(&labels(i), &[(NOW_MS, 1.0)])).collect();
