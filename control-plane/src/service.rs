@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use parking_lot::Mutex;
@@ -94,6 +96,7 @@ pub enum StartError {
 #[derive(Default)]
 struct News {
     tenants: Mutex<BTreeSet<String>>,
+    reports: AtomicBool,
     came: Notify,
 }
 
@@ -162,6 +165,7 @@ impl ControlPlane {
 
     /// There is a report of activity.
     pub fn activity_reported(&self) {
+        self.news.reports.store(true, Ordering::Relaxed);
         self.news.came.notify_one();
     }
 
@@ -288,25 +292,26 @@ async fn settle_usage(app: &App, usage: &dyn UsageSource) -> Result<(), FoldErro
 /// Keeps usage, spend limits and invoices current: what there is news of at once, and everything at intervals.
 async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop: CancellationToken) {
     let mut failing = false;
-    let mut folded_at = None;
+    let (mut folded_at, mut counted_at) = (None, None);
     loop {
         let now = app.clock.monotonic();
-        let is_due = folded_at.is_none_or(|at| now.saturating_sub(at) >= FOLD_INTERVAL);
+        let is_past = |at: Option<Duration>, interval| at.is_none_or(|at| now.saturating_sub(at) >= interval);
+        let is_due = is_past(folded_at, FOLD_INTERVAL);
+        // Other processes report, too, and nobody says so.
+        let reported = news.reports.swap(false, Ordering::Relaxed) || is_past(counted_at, ACTIVITY_INTERVAL);
         let round = async {
             if is_due {
                 news.tenants.lock().clear();
                 return settle_usage(&app, &*usage).await;
             }
-            // Others may have reported, too, and nobody says so.
-            app.count_activity(&*usage).await?;
+            if reported {
+                app.count_activity(&*usage).await?;
+            }
             let tenants = std::mem::take(&mut *news.tenants.lock());
             for tenant in &tenants {
                 app.fold_tenant(&*usage, tenant).await?;
             }
-            if !tenants.is_empty() {
-                app.watch_spending().await?;
-            }
-            Ok(())
+            Ok(app.watch_spending_of_tenants(&tenants).await?)
         };
         let outcome = tokio::select! {
             biased;
@@ -315,6 +320,9 @@ async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop:
         };
         if is_due {
             folded_at = Some(now);
+        }
+        if is_due || reported {
+            counted_at = Some(now);
         }
         // Once when it begins and once when it ends, not each minute.
         match &outcome {

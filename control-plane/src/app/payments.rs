@@ -131,6 +131,9 @@ impl App {
             );
             return Ok(());
         };
+        if payment.paid_at_ms.is_some() {
+            return Ok(());
+        }
         let mut change = self.db.change().await?;
         change.lock(Scope::Organisation(&payment.organisation_id)).await?;
         if !payments::note_event(change.conn(), self.payments.name(), &notice.id, now_ms).await? {
@@ -140,8 +143,7 @@ impl App {
         let invoice = invoice.ok_or(AppError::Internal)?;
         check_amount(&invoice, &payment, &notice)?;
         if !payments::pay(change.conn(), &payment.id, now_ms).await? {
-            // Another message of the same payment.
-            change.commit_silently().await?;
+            // Another message of the same payment came first.
             return Ok(());
         }
         self.settle(change, &invoice, &payment, "payment.receive", self.payments.name()).await?;

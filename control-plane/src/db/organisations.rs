@@ -75,6 +75,24 @@ pub(crate) async fn standings(db: &AnyPool) -> Result<Vec<StandingRow>, DbError>
     Ok(rows)
 }
 
+/// Those that were there before `until_ms` and have no final invoice of a month.
+pub(crate) async fn without_invoice(
+    db: &AnyPool,
+    month: &str,
+    until_ms: i64,
+) -> Result<Vec<String>, DbError> {
+    let ids = sqlx::query_scalar(
+        "SELECT o.id FROM organisations o WHERE o.created_at_ms < $2
+           AND NOT EXISTS (SELECT 1 FROM invoices i WHERE i.organisation_id = o.id AND i.month = $1)
+         ORDER BY o.id",
+    )
+    .bind(month.to_owned())
+    .bind(until_ms)
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
 /// All of them.
 pub(crate) async fn ids(db: &AnyPool) -> Result<Vec<String>, DbError> {
     Ok(sqlx::query_scalar("SELECT id FROM organisations ORDER BY id").fetch_all(db).await?)

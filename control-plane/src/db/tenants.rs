@@ -95,6 +95,15 @@ pub(crate) async fn delete(db: &mut AnyConnection, id: &str, now_ms: i64) -> Res
     Ok(())
 }
 
+/// Whose a tenant is, or was.
+pub(crate) async fn organisation_of(db: &AnyPool, id: &str) -> Result<Option<String>, DbError> {
+    let organisation = sqlx::query_scalar("SELECT organisation_id FROM tenants WHERE id = $1")
+        .bind(id.to_owned())
+        .fetch_optional(db)
+        .await?;
+    Ok(organisation)
+}
+
 /// The tenants that an organisation ever had.
 pub(crate) async fn ids_ever(db: &AnyPool, organisation_id: &str) -> Result<Vec<String>, DbError> {
     let ids = sqlx::query_scalar("SELECT id FROM tenants WHERE organisation_id = $1 ORDER BY id")

@@ -360,6 +360,16 @@ async fn a_spend_limit_warns_and_stops_and_lets_go_again(database: &Database) {
     let shown = world.get(&path, &acme.owner).await.expect(200).json();
     assert_eq!((&shown["limit_micros"], &shown["stopped"]), (&Value::Null, &json!(false)));
     world.put(&path, &acme.owner, json!({ "limit_micros": -1 })).await.problem(422);
+    let log = world.get(&acme.path("audit"), &acme.owner).await.expect(200).json();
+    let entries = log["entries"].as_array().unwrap();
+    let revisions: Vec<i64> = entries.iter().map(|entry| entry["revision"].as_i64().unwrap()).collect();
+    assert!(revisions.is_sorted_by(|a, b| *a == b + 1), "the log has a gap: {log}");
+    let of = |action: &str| entries.iter().filter(|entry| entry["action"] == action).count();
+    assert_eq!(
+        ["spend_limit.warn", "spend_limit.reached", "spend_limit.cleared"].map(of),
+        [2, 2, 2],
+        "{log}"
+    );
 }
 
 async fn nothing_is_final_while_a_ledger_cannot_be_read(database: &Database) {

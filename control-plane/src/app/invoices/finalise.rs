@@ -14,9 +14,12 @@ use crate::limits::INVOICE_GRACE_S;
 impl App {
     /// Makes final what is due: the months that ended so long ago that their grace is over. To be called when all ledgers have been
     /// folded since then. Doing it again does nothing.
-    pub(crate) async fn finalise_invoices(&self) -> Result<(), DbError> {
+    pub(crate) async fn finalise_invoices(&self) -> Result<(), InvoiceError> {
         let due_s = self.now_ms().div_euclid(1000) - INVOICE_GRACE_S;
-        for id in organisations::ids(self.db.pool()).await? {
+        // The last month that ended by then.
+        let last = Month::containing(Month::containing(due_s)?.span().start_s - 1)?;
+        let until_ms = last.span().end_s.saturating_mul(1000);
+        for id in organisations::without_invoice(self.db.pool(), &last.to_string(), until_ms).await? {
             loop {
                 match self.finalise_next(&id, due_s).await {
                     Ok(true) => {}

@@ -5,6 +5,7 @@
 //! so it does not matter how often a version is folded, by how many processes at once, or where one of them crashes.
 
 use crate::app::App;
+use crate::app::invoices::InvoiceError;
 use crate::billing::{BillingError, Month, Resource, Signal};
 use crate::db::DbError;
 use crate::db::usage::{self, LedgerRow, counts_of};
@@ -20,6 +21,8 @@ pub(crate) enum FoldError {
     Db(#[from] DbError),
     #[error("the clock is outside the calendar")]
     Clock(#[from] BillingError),
+    #[error("cannot see which invoices are due")]
+    Invoices(#[from] InvoiceError),
 }
 
 impl App {

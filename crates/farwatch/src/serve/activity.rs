@@ -24,7 +24,9 @@ use tenancy::{Access, Nearly};
 use tokio_util::sync::CancellationToken;
 
 use super::control::ControlNews;
-use super::limits::{ACTIVITY_LOOK, ACTIVITY_PAUSE, MAX_COUNTED_NAMES, MAX_REPORTS_KEPT, RESOURCES_PAUSE};
+use super::limits::{
+    ACTIVITY_LOOK, ACTIVITY_PAUSE, MAX_COUNTED_NAMES, MAX_FLUSHES_COUNTED, MAX_REPORTS_KEPT, RESOURCES_PAUSE,
+};
 use super::process::ProcessStats;
 use super::usage::ACTIVITY_PREFIX;
 
@@ -59,7 +61,13 @@ impl TailSink for NameCounter {
     fn offer(&self, offer: TailOffer) {
         let counts =
             offer.partitions.iter().map(|(tenant, batch)| (tenant.clone(), samples_by_name(batch))).collect();
-        self.pending.lock().insert(offer.segment, counts);
+        let mut pending = self.pending.lock();
+        // Of flushes that broke off nobody tells; there are never that many under way.
+        if pending.len() >= MAX_FLUSHES_COUNTED {
+            pending.clear();
+        }
+        pending.insert(offer.segment, counts);
+        drop(pending);
         self.tail.offer(offer);
     }
 
@@ -265,5 +273,62 @@ impl Reporter {
         let body = serde_json::to_vec(activity)?;
         self.bucket.put(key, body.into(), PutCondition::IfAbsent, None).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segment_store::{NoTail, ShardId};
+    use telemetry::{Labels, MetricRows, Series};
+
+    use super::*;
+
+    fn batch(rows: &[(&str, &str, usize)]) -> Arc<MetricBatch> {
+        let mut all = MetricRows::default();
+        for (name, job, samples) in rows {
+            let labels = Labels::from_pairs([("__name__", *name), ("job", *job)]).unwrap();
+            let series = Arc::new(Series::new(labels));
+            for at_ms in 0..*samples {
+                all.floats.push(telemetry::FloatRow {
+                    series: Arc::clone(&series),
+                    timestamp_ms: at_ms as i64,
+                    value: 1.0,
+                });
+            }
+        }
+        Arc::new(MetricBatch::from_rows(vec![all]))
+    }
+
+    #[test]
+    fn samples_count_by_name_once_they_are_durable() {
+        let counter = NameCounter::new(Arc::new(NoTail));
+        let acme = TenantId::new("acme").unwrap();
+        let segment = |at_ms| SegmentKey::new(ShardId(0), at_ms, 7);
+        for (at_ms, outcome) in
+            [(1, FlushOutcome::Durable), (2, FlushOutcome::Withdrawn), (3, FlushOutcome::Durable)]
+        {
+            let batch = batch(&[("up", "a", 3), ("http_requests_total", "a", 2), ("up", "b", 1)]);
+            let partitions = vec![(acme.clone(), batch)];
+            counter.offer(TailOffer { segment: segment(at_ms), partitions });
+            counter.settle(&segment(at_ms), outcome);
+        }
+        let counted = counter.take();
+        assert_eq!(counted[&acme].get("up"), Some(&8));
+        assert_eq!(counted[&acme].get("http_requests_total"), Some(&4));
+        assert!(counter.take().is_empty() && counter.pending.lock().is_empty());
+    }
+
+    #[test]
+    fn names_without_bound_take_bounded_memory() {
+        let counter = NameCounter::new(Arc::new(NoTail));
+        let acme = TenantId::new("acme").unwrap();
+        let names: Vec<String> = (0..MAX_COUNTED_NAMES + 10).map(|at| format!("name_{at:05}")).collect();
+        let rows: Vec<_> = names.iter().map(|name| (name.as_str(), "a", 1)).collect();
+        let segment = SegmentKey::new(ShardId(0), 1, 7);
+        counter.offer(TailOffer { segment, partitions: vec![(acme.clone(), batch(&rows))] });
+        counter.settle(&segment, FlushOutcome::Durable);
+        let counted = counter.take();
+        assert_eq!(counted[&acme].len(), MAX_COUNTED_NAMES + 1);
+        assert_eq!(counted[&acme].values().sum::<u64>(), rows.len() as u64);
     }
 }

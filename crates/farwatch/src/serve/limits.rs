@@ -46,3 +46,6 @@ pub(crate) const MAX_COUNTED_NAMES: usize = 5_000;
 
 /// Largest answer of a lease server, in bytes; for the most tenants that are asked for at once it has some 40 KiB.
 pub(super) const MAX_LEASE_ANSWER_BYTES: usize = 256 << 10;
+
+/// Flushes under way whose samples are counted by name.
+pub(crate) const MAX_FLUSHES_COUNTED: usize = 1_024;
