@@ -30,6 +30,7 @@ pub mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod thin;
+mod work;
 
 pub use bucket::counted::{Counted, RequestCounts};
 pub use bucket::local::LocalBucket;
@@ -42,7 +43,6 @@ pub use bucket::{
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use commit::{
     CommitError, GroupCommit, GroupCommitParts, GroupCommitSettings, GroupCommitStats, PUT_LATENCY_BOUNDS_MS,
-    WorkOn,
 };
 pub use key::{KeyMaker, ObjectId, ObjectIdError, SegmentKey, SegmentKeyError, ShardId};
 pub use manifest::{
@@ -56,3 +56,4 @@ pub use snapshot::{
     read_partition, read_shard_manifest, read_tenant_manifest,
 };
 pub use tail::{FlushOutcome, NoTail, TailOffer, TailSink};
+pub use work::WorkOn;

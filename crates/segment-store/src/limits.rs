@@ -34,6 +34,14 @@ pub const MANIFEST_BYTES_PER_BYTE: u64 = 256;
 /// What any manifest may unpack to, in bytes: a small one is harmless.
 pub const MAX_SMALL_MANIFEST_BYTES: u64 = 1 << 20;
 
+/// How often a compactor lists all fresh segments. Otherwise it lists from before the first that is not absorbed on: for most of a grace
+/// those that are absorbed are still there, and a thousand of them are one request.
+pub const WHOLE_LISTING_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// How far before the newest segment a listing begins at the latest, by their names, for writers whose clocks are behind or whose puts
+/// took long. Those further behind come with the next whole listing.
+pub const LISTING_OVERLAP: Duration = Duration::from_secs(60);
+
 /// Neighbouring objects of one tier that make a merge worth while. With more, each sample is written less often, and more
 /// objects lie about.
 pub const MERGE_FAN_IN: usize = 64;
@@ -108,8 +116,14 @@ pub const ABSORB_TENANT_SAMPLES: u64 = MERGE_SAMPLES + MERGE_SLACK_SAMPLES;
 /// Tenants whose parts are absorbed at the same time; together they hold no more samples than one may.
 pub const ABSORB_TENANTS_AT_ONCE: usize = 16;
 
-/// Parts that are read for a tenant at the same time.
+/// Merged objects, or parts of them, that are read at the same time to be absorbed.
 pub const ABSORB_READS: usize = 8;
+
+/// Bytes of merged objects that are absorbed at a time at most: they are held in memory. A larger one is absorbed alone.
+pub const ABSORB_BYTES: u64 = 64 << 20;
+
+/// Tenants whose manifests are read before it is looked whether what is absorbed is still to be absorbed: so many manifests are held.
+pub const ABSORB_MANIFESTS: usize = 64;
 
 /// Places of tenant segments that a shard's manifest keeps: some days of them. What turns up later than that is very late.
 pub const ABSORB_MARKS: usize = 1_000;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::work::BrokenOff;
 use crate::{BucketError, SegmentKey};
 
 /// Why a request was not committed.
@@ -70,5 +71,11 @@ impl CommitError {
     #[must_use]
     pub fn may_be_stored(&self) -> bool {
         matches!(self, Self::Unknown { .. } | Self::BrokenOff(_))
+    }
+}
+
+impl From<BrokenOff> for CommitError {
+    fn from(BrokenOff(why): BrokenOff) -> Self {
+        Self::BrokenOff(Arc::from(why))
     }
 }

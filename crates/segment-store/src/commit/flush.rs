@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::stats::add;
 use super::turn::{Place, Turn};
-use super::{CommitError, Shared, WorkOn};
+use super::{CommitError, Shared};
 use crate::limits::MAX_SEGMENT_NAMES;
 use crate::put::{ConditionalPut, PutFailure};
 use crate::{FlushOutcome, PutCondition, PutId, SegmentKey, TailOffer, TailSink};
@@ -126,20 +126,6 @@ fn commit_error(failure: PutFailure, segment: SegmentKey) -> CommitError {
             CommitError::NotStored { segment, source: Arc::new(error) }
         }
         PutFailure::Unknown(error) => CommitError::Unknown { segment, source: Arc::new(error) },
-    }
-}
-
-impl WorkOn {
-    async fn run<T: Send + 'static>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CommitError> {
-        match self {
-            Self::SameThread => Ok(work()),
-            Self::BlockingThreads => tokio::task::spawn_blocking(work)
-                .await
-                .map_err(|broken_off| CommitError::BrokenOff(Arc::from(broken_off.to_string()))),
-        }
     }
 }
 

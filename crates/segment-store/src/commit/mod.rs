@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Bucket, Clock, KeyMaker, PutId, Seed, SegmentKey, ShardId, TailSink};
+use crate::{Bucket, Clock, KeyMaker, PutId, Seed, SegmentKey, ShardId, TailSink, WorkOn};
 
 mod error;
 mod flush;
@@ -55,16 +55,6 @@ pub struct GroupCommitParts {
     pub work_on: WorkOn,
     /// Numbers.
     pub settings: GroupCommitSettings,
-}
-
-/// Where the work of a flush that only computes is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WorkOn {
-    /// On the runtime's threads for blocking work, so that it holds up no request.
-    #[default]
-    BlockingThreads,
-    /// Where the flush runs: one thread alone, so that a simulation is repeatable.
-    SameThread,
 }
 
 /// How requests are grouped.

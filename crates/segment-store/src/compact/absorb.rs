@@ -1,12 +1,13 @@
 //! The second stage at work: each tenant's part of merged objects into segments of its own, by windows of time.
 //!
-//! Order, for each tenant: the shard's manifest, then the tenant's, then the inputs, then the segments are put, then the tenant's
-//! manifest is replaced, if it is still the same: with the segments, what the ledger goes up by, and which merged objects are in
-//! them. When all tenants have their parts, the merged objects leave the shard's manifest.
+//! Order: the inputs are read, each with one request whatever the number of its tenants. Then, for some tenants at a time: the tenants'
+//! manifests, then the shard's, which must still name the inputs; then each tenant's segments are put and its manifest is replaced, if
+//! it is still the same: with the segments, what the ledger goes up by, and which merged objects are in them. When all tenants have their
+//! parts, the merged objects leave the shard's manifest.
 //!
 //! Why nothing is absorbed twice: a merged object that has left the tenant's list of those absorbed had left the shard's manifest
-//! before, and was deleted before that. Whoever still believes in it, from a manifest of the shard that was read earlier, does not find
-//! the object when it reads the inputs, which it does last. So after a lost race everything is read anew, and inputs are never kept.
+//! before, for good. So when the shard's manifest names it after the tenant's was read, that one had not forgotten it; and if somebody
+//! absorbs it after that, the tenant's manifest is not the same any more.
 //!
 //! Crash: segments that no manifest names are left behind; the sweep finds them. A tenant that had its part already is passed over the
 //! next time.
@@ -14,22 +15,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use storage_format::{Footer, MergeCounts, PartitionEntry, Signal};
 use telemetry::{MetricBatch, TenantId};
 use tokio::sync::Semaphore;
 
 use super::context::{Context, LOST, Versioned};
+use super::in_order::in_order;
 use super::merge_fresh::quarantine;
 use super::plan::{AbsorbPlan, UnitName};
 use super::stats::{add, add_pair};
-use super::work::in_order;
 use super::{CompactError, Footers, Step};
-use crate::limits::{ABSORB_MARKS, ABSORB_READS, ABSORB_TENANT_SAMPLES, ABSORB_TENANTS_AT_ONCE};
+use crate::limits::{
+    ABSORB_BYTES, ABSORB_MANIFESTS, ABSORB_MARKS, ABSORB_READS, ABSORB_TENANT_SAMPLES, ABSORB_TENANTS_AT_ONCE,
+};
 use crate::merge::{Absorption, MergeError, PartitionInput, SegmentInput, merge_partitions};
 use crate::{
-    BucketError, GetRange, Level, Merged, Quarantined, ReadError, Resolution, Retired, SegmentEntry,
-    SegmentKey, ShardManifest, TenantManifest, TimeWindow, read_footer,
+    BucketError, GetRange, Level, Merged, ObjectId, Quarantined, ReadError, Resolution, Retired,
+    SegmentEntry, SegmentKey, ShardManifest, TenantManifest, TimeWindow, read_footer,
 };
 
 /// A merged object and its footer.
@@ -70,40 +74,49 @@ pub(super) async fn absorb(
     }
     sources.truncate(fitting(&sources));
     let wanted = |tenant: &&TenantId| !shard.manifest.deleted_tenants.contains(*tenant);
-    let tenants: BTreeSet<&TenantId> = sources
-        .iter()
-        .flat_map(|(_, footer)| footer.partitions())
-        .map(|entry| &entry.tenant)
-        .filter(wanted)
-        .collect();
+    let partitions = sources.iter().flat_map(|(_, footer)| footer.partitions());
+    let tenants: BTreeSet<&TenantId> = partitions.map(|entry| &entry.tenant).filter(wanted).collect();
+    let tenants: Vec<&TenantId> = tenants.into_iter().collect();
+    let Some(objects) = read_objects(context, &sources).await? else {
+        // One may be lost: its footer will tell.
+        sources.iter().for_each(|(merged, _)| drop(footers.remove(&merged.id)));
+        return Ok(Step::Overtaken);
+    };
     // So many samples are in memory at a time, of however many tenants.
     let memory = Semaphore::new(permits(ABSORB_TENANT_SAMPLES));
-    let work = tenants.iter().map(|tenant| absorb_tenant(context, &sources, tenant, &memory));
-    let mut ended = in_order(work, ABSORB_TENANTS_AT_ONCE);
     let (mut blocked, mut overtaken) = (Vec::new(), false);
     let (mut parts, mut samples, mut distinct) = (0, 0, 0);
     let mut unreadable = Vec::new();
-    let mut of_tenants = tenants.iter();
     let mut changed = BTreeSet::new();
-    while let (Some(end), Some(tenant)) = (ended.next().await, of_tenants.next()) {
-        match end? {
-            OfTenant::Done { samples: of_tenant, distinct: new, unreadable: of } => {
-                parts += 1;
-                samples += of_tenant;
-                distinct += new;
-                unreadable.extend(of);
-                changed.insert((*tenant).clone());
+    for some in tenants.chunks(ABSORB_MANIFESTS) {
+        let manifests =
+            in_order(some.iter().map(|tenant| context.read_tenant(tenant)), ABSORB_TENANTS_AT_ONCE);
+        let manifests: Vec<_> = manifests.collect().await;
+        let shard = context.read_shard().await?.manifest;
+        if sources.iter().any(|(merged, _)| shard.merged(&merged.id).is_none()) {
+            overtaken = true;
+            break;
+        }
+        let inputs = Inputs { context, sources: &sources, objects: &objects, shard: &shard, memory: &memory };
+        let work = some.iter().zip(manifests).map(|(tenant, of)| inputs.absorb(tenant, of));
+        let ended: Vec<_> = in_order(work, ABSORB_TENANTS_AT_ONCE).collect().await;
+        for (tenant, end) in some.iter().zip(ended) {
+            match end? {
+                OfTenant::Done { samples: of_tenant, distinct: new, unreadable: of } => {
+                    parts += 1;
+                    samples += of_tenant;
+                    distinct += new;
+                    unreadable.extend(of);
+                    changed.insert((*tenant).clone());
+                }
+                OfTenant::Overtaken => overtaken = true,
+                OfTenant::Blocked(reason) => blocked.push(((*tenant).clone(), reason)),
             }
-            OfTenant::Overtaken => overtaken = true,
-            OfTenant::Blocked(reason) => blocked.push(((*tenant).clone(), reason)),
         }
     }
-    drop(ended);
     add(&context.counters.absorptions, parts);
     add_pair(&context.counters.absorbed_samples, (samples, distinct));
     if overtaken {
-        // An object may be lost: its footer will tell.
-        sources.iter().for_each(|(merged, _)| drop(footers.remove(&merged.id)));
         return Ok(Step::Overtaken);
     }
     let left = if blocked.is_empty() {
@@ -138,10 +151,16 @@ async fn footer_of(
     Ok(footer)
 }
 
-/// How many of the first `sources` can be absorbed at once: no tenant's samples are more than memory is made for. At least one.
+/// How many of the first `sources` can be absorbed at once: they, and any tenant's samples, are no more than memory is made for. At
+/// least one.
 fn fitting(sources: &[Source]) -> usize {
     let mut of_tenants: BTreeMap<&TenantId, u64> = BTreeMap::new();
-    for (taken, (_, footer)) in sources.iter().enumerate() {
+    let mut bytes = 0_u64;
+    for (taken, (merged, footer)) in sources.iter().enumerate() {
+        bytes = bytes.saturating_add(merged.len);
+        if bytes > ABSORB_BYTES {
+            return taken.max(1);
+        }
         for entry in footer.partitions() {
             let samples = of_tenants.entry(&entry.tenant).or_default();
             *samples = samples.saturating_add(entry.counts.samples);
@@ -158,31 +177,69 @@ fn permits(samples: u64) -> usize {
     usize::try_from(samples / 1_000).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
 }
 
-async fn absorb_tenant(
+/// Reads `sources` whole; nothing when one is gone.
+async fn read_objects(
     context: &Context,
     sources: &[Source],
-    tenant: &TenantId,
-    memory: &Semaphore,
-) -> Result<OfTenant, CompactError> {
-    match try_absorb_tenant(context, sources, tenant, memory).await {
-        Err(error) if error.is_of_this_software() => Ok(OfTenant::Blocked(error.to_string())),
-        end => end,
+) -> Result<Option<BTreeMap<ObjectId, Bytes>>, CompactError> {
+    let reads = sources.iter().map(|(merged, _)| async move {
+        let key = ShardManifest::merged_key(context.shard, &merged.id);
+        let read = context.bucket.get(&key, GetRange::Full).await;
+        read.map(|object| (merged.id, object.body))
+    });
+    let read: Vec<Result<(ObjectId, Bytes), BucketError>> = in_order(reads, ABSORB_READS).collect().await;
+    found(read.into_iter().collect())
+}
+
+/// What was read; nothing when something is gone.
+fn found<T>(read: Result<T, BucketError>) -> Result<Option<T>, CompactError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(BucketError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(ReadError::from(error).into()),
     }
 }
 
-async fn try_absorb_tenant(
-    context: &Context,
-    sources: &[Source],
-    tenant: &TenantId,
-    memory: &Semaphore,
-) -> Result<OfTenant, CompactError> {
-    let of = match context.read_tenant(tenant).await {
-        Ok(of) => of,
-        Err(CompactError::Read(ReadError::Manifest { source, .. })) => {
-            return Ok(OfTenant::Blocked(source.to_string()));
+/// What is to be absorbed, and by what it is known that nobody had absorbed it and forgotten that.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    context: &'a Context,
+    sources: &'a [Source],
+    objects: &'a BTreeMap<ObjectId, Bytes>,
+    /// The shard's manifest, read after those of tenants.
+    shard: &'a ShardManifest,
+    memory: &'a Semaphore,
+}
+
+impl Inputs<'_> {
+    async fn absorb(
+        self,
+        tenant: &TenantId,
+        of: Result<Versioned<TenantManifest>, CompactError>,
+    ) -> Result<OfTenant, CompactError> {
+        if self.shard.deleted_tenants.contains(tenant) {
+            return Ok(OfTenant::Done { samples: 0, distinct: 0, unreadable: Vec::new() });
         }
-        Err(error) => return Err(error),
-    };
+        let of = match of {
+            Ok(of) => of,
+            Err(CompactError::Read(ReadError::Manifest { source, .. })) => {
+                return Ok(OfTenant::Blocked(source.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        match absorb_tenant(self, tenant, &of).await {
+            Err(error) if error.is_of_this_software() => Ok(OfTenant::Blocked(error.to_string())),
+            end => end,
+        }
+    }
+}
+
+async fn absorb_tenant(
+    inputs: Inputs<'_>,
+    tenant: &TenantId,
+    of: &Versioned<TenantManifest>,
+) -> Result<OfTenant, CompactError> {
+    let Inputs { context, sources, memory, .. } = inputs;
     let absorbed = |part: &(&Merged, &PartitionEntry)| of.manifest.has_absorbed(&part.0.id);
     let all = sources
         .iter()
@@ -199,14 +256,18 @@ async fn try_absorb_tenant(
     let permits = permits(samples.min(ABSORB_TENANT_SAMPLES)) as u32;
     // The semaphore is never closed; were it, going on would still be right.
     let _memory = memory.acquire_many(permits).await.ok();
-    let mut work = TenantWork { context, tenant, of: &of, next: of.manifest.clone() };
-    let Some((batch, counts)) = work.read_parts(&parts).await? else { return Ok(OfTenant::Overtaken) };
+    let mut work = TenantWork { context, tenant, of, next: of.manifest.clone() };
+    let Some((batch, counts)) = work.read_parts(&parts, inputs.objects).await? else {
+        return Ok(OfTenant::Overtaken);
+    };
     let written = work.write(batch, span(&parts)).await?;
     let Some(distinct) = written else { return Ok(OfTenant::Overtaken) };
+    // What this manifest has absorbed and the shard's, read after it, does not name has left that for good.
+    work.next.absorbed.retain(|id| inputs.shard.names(id));
     work.next.absorbed.extend(parts.iter().map(|(merged, _)| merged.id));
     let next = work.next;
     let unreadable = unreadable(context, &next, sources);
-    if context.commit_tenant(tenant, &of, next).await?.is_none() || !is_last_run {
+    if context.commit_tenant(tenant, of, next).await?.is_none() || !is_last_run {
         return Ok(OfTenant::Overtaken);
     }
     Ok(OfTenant::Done { samples: counts.samples_read, distinct, unreadable })
@@ -229,18 +290,20 @@ struct TenantWork<'a> {
 }
 
 impl TenantWork<'_> {
-    /// Reads and merges the tenant's parts; nothing when an object is gone.
+    /// Merges the tenant's parts of `objects`; nothing when an object is gone.
     async fn read_parts(
         &mut self,
         parts: &[(&Merged, &PartitionEntry)],
+        objects: &BTreeMap<ObjectId, Bytes>,
     ) -> Result<Option<(MetricBatch, MergeCounts)>, CompactError> {
-        let mut read_before = false;
+        let mut inputs: Vec<PartitionInput> = parts.iter().map(|part| cut(*part, objects)).collect();
+        let mut read_again = false;
         loop {
-            let Some(inputs) = self.fetch(parts).await? else { return Ok(None) };
             let (batch, counts, damaged) = merge_partitions(inputs, self.context.work_on).await?;
-            if !damaged.is_empty() && !read_before {
+            if !damaged.is_empty() && !read_again {
                 // It may have been damaged on its way here only.
-                read_before = true;
+                let Some(again) = self.fetch(parts).await? else { return Ok(None) };
+                (inputs, read_again) = (again, true);
                 continue;
             }
             let mut expected: u64 = parts.iter().map(|(_, entry)| entry.counts.samples).sum();
@@ -270,11 +333,7 @@ impl TenantWork<'_> {
             read.map(|object| PartitionInput { entry: (*entry).clone(), bytes: object.body })
         });
         let read: Vec<Result<PartitionInput, BucketError>> = in_order(reads, ABSORB_READS).collect().await;
-        match read.into_iter().collect() {
-            Ok(inputs) => Ok(Some(inputs)),
-            Err(BucketError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(ReadError::from(error).into()),
-        }
+        found(read.into_iter().collect())
     }
 
     /// Writes the segments of each window; says how many samples were not counted before. Nothing when a segment is gone that
@@ -357,6 +416,15 @@ impl TenantWork<'_> {
         let (tenant, since_ms) = (Some(self.tenant.clone()), self.context.clock.now_ms());
         self.next.quarantined.push(Quarantined { object, tenant, reason, since_ms });
     }
+}
+
+/// A part of an object that was read. An object that is too short has been damaged on its way: then the part is empty, which is no
+/// part.
+fn cut((merged, entry): (&Merged, &PartitionEntry), objects: &BTreeMap<ObjectId, Bytes>) -> PartitionInput {
+    let range = entry.range.start as usize..entry.range.end as usize;
+    let object = objects.get(&merged.id).filter(|object| range.end <= object.len());
+    let bytes = object.map(|object| object.slice(range)).unwrap_or_default();
+    PartitionInput { entry: entry.clone(), bytes }
 }
 
 /// Whether `object` is one of those that cannot be read.

@@ -1,5 +1,6 @@
 //! What every part of compaction works with: the bucket, names for new objects, manifests and their replacement.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use telemetry::TenantId;
 
+use super::noted::Noted;
 use super::stats::{Counters, add};
 use super::{CommitListener, CompactError, CompactorParts, CompactorSettings, RetentionPolicy};
 use crate::put::{ConditionalPut, PutCounters, PutFailure};
@@ -27,6 +29,9 @@ pub(super) struct Context {
     pub(super) retention: Arc<dyn RetentionPolicy>,
     pub(super) listener: Arc<dyn CommitListener>,
     pub(super) counters: Counters,
+    /// The time of the newest fresh segment that is known of.
+    pub(super) newest_ms: Mutex<i64>,
+    pub(super) noted: Mutex<BTreeMap<TenantId, Noted>>,
     puts: PutCounters,
     names: Mutex<Names>,
 }
@@ -59,6 +64,8 @@ impl Context {
             retention,
             listener,
             counters: Counters::default(),
+            newest_ms: Mutex::new(i64::MIN),
+            noted: Mutex::default(),
             puts: PutCounters::default(),
             names: Mutex::new(Names { rng: seed.rng(), last_ms: i64::MIN }),
         }
@@ -115,7 +122,9 @@ impl Context {
     ) -> Result<Versioned<TenantManifest>, CompactError> {
         let read =
             read_manifest(&*self.bucket, &TenantManifest::key(tenant), None, TenantManifest::decode).await?;
-        Ok(Versioned::from(read))
+        let read = Versioned::from(read);
+        self.note(tenant, &read.manifest);
+        Ok(read)
     }
 
     /// Whether `of` is still the shard's manifest. Then an object that it names and that is not there is lost.
@@ -157,6 +166,7 @@ impl Context {
         let key = TenantManifest::key(tenant);
         let Some(etag) = self.replace(&key, next.encode(), of.etag.clone()).await? else { return Ok(None) };
         self.listener.tenant_committed(tenant, &next);
+        self.note(tenant, &next);
         Ok(Some(Versioned { manifest: next, etag: Some(etag) }))
     }
 

@@ -11,7 +11,7 @@ use telemetry::TenantId;
 
 use super::CompactError;
 use super::context::Context;
-use super::work::in_order;
+use super::in_order::in_order;
 use crate::limits::{LIST_PAGE_KEYS, MERGE_READS};
 use crate::{Bucket, ReadError, SegmentKey, ShardId, ShardManifest, read_footer};
 

@@ -4,6 +4,7 @@ use storage_format::EncodeError;
 
 use crate::merge::MergeError;
 use crate::put::PutFailure;
+use crate::work::BrokenOff;
 use crate::{BucketError, ManifestError, ReadError};
 
 /// Why a step came to nothing. Whatever it was, nothing is lost by it, and the next round begins from what the bucket has.
@@ -80,5 +81,11 @@ impl From<PutFailure> for CompactError {
                 Self::Put(error)
             }
         }
+    }
+}
+
+impl From<BrokenOff> for CompactError {
+    fn from(BrokenOff(why): BrokenOff) -> Self {
+        Self::BrokenOff(why)
     }
 }

@@ -16,9 +16,9 @@ use storage_format::{
 use telemetry::TenantId;
 
 use super::context::{Context, LOST, Versioned};
+use super::in_order::in_order;
 use super::plan::{MergePlan, Unit, UnitName};
 use super::stats::{add, add_pair};
-use super::work::{in_order, run};
 use super::{CompactError, Step};
 use crate::limits::{MERGE_READS, MERGE_SAMPLES};
 use crate::{BucketError, GetRange, Merged, Quarantined, ReadError, Retired, ShardManifest};
@@ -141,7 +141,7 @@ async fn merge(
     inputs: Vec<Input>,
 ) -> Result<Output, CompactError> {
     let deleted = shard.manifest.deleted_tenants.clone();
-    run(context.work_on, move || {
+    let merged = context.work_on.run(move || {
         let mut tenants: BTreeMap<&TenantId, Vec<(&Input, &PartitionEntry)>> = BTreeMap::new();
         for input in &inputs {
             for entry in input.footer.partitions().iter().filter(|entry| !deleted.contains(&entry.tenant)) {
@@ -149,9 +149,8 @@ async fn merge(
             }
         }
         merge_tenants(tenants)
-    })
-    .await?
-    .map_err(CompactError::from)
+    });
+    Ok(merged.await??)
 }
 
 fn merge_tenants(

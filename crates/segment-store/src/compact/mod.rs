@@ -21,8 +21,10 @@ mod background;
 mod context;
 mod erase;
 mod error;
+mod in_order;
 mod merge_fresh;
 mod merge_segments;
+mod noted;
 pub mod plan;
 mod stats;
 mod step;
@@ -31,7 +33,6 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod thin;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -43,22 +44,26 @@ use storage_format::Footer;
 use telemetry::TenantId;
 use tokio::sync::Semaphore;
 
-use crate::limits::{MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE};
+use crate::limits::{
+    DAY_SETTLE, LISTING_OVERLAP, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE, WHOLE_LISTING_INTERVAL,
+};
 use crate::{
-    Bucket, Clock, ObjectId, ReadError, Seed, ShardId, ShardManifest, TenantManifest, WorkOn, list_fresh,
+    Bucket, Clock, FreshObject, Level, ObjectId, ReadError, Seed, SegmentKey, ShardId, ShardManifest,
+    TenantManifest, TimeWindow, WorkOn, list_fresh,
 };
 
 pub use background::CompactorHandle;
 use context::{Context, Versioned};
 pub use erase::{DeletionProof, prove_deleted};
 pub use error::CompactError;
+use in_order::in_order;
 use merge_segments::memory_bytes;
-use plan::{Reach, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin, units};
+use plan::{Reach, Unit, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin, units};
 pub use stats::CompactorStats;
 use stats::set;
 pub use step::Step;
+use tenants::list_segments;
 pub use tenants::list_tenants;
-use work::in_order;
 
 /// Footers of merged objects, which never change.
 type Footers = BTreeMap<ObjectId, Arc<Footer>>;
@@ -159,6 +164,12 @@ pub struct Compactor {
     tenants: BTreeSet<TenantId>,
     /// What failed for its own reasons, and is passed over until the next sweep.
     stuck: BTreeSet<UnitName>,
+    /// Where the next listing of fresh segments begins: what is before was absorbed.
+    listed_from: Option<SegmentKey>,
+    /// When, on the monotonic clock, all were last listed.
+    listed: Option<Duration>,
+    /// The day, by the newest segment, in which all tenants were last looked at.
+    looked_at_day: Option<TimeWindow>,
     /// When, on the monotonic clock, what is due was last deleted, and everything looked through.
     expired: Option<Duration>,
     swept: Option<Duration>,
@@ -173,6 +184,9 @@ impl Compactor {
             footers: Footers::new(),
             tenants: BTreeSet::new(),
             stuck: BTreeSet::new(),
+            listed_from: None,
+            listed: None,
+            looked_at_day: None,
             expired: None,
             swept: None,
         }
@@ -195,7 +209,7 @@ impl Compactor {
         let now = self.context.clock.monotonic();
         let is_time = |last: Option<Duration>, interval| last.is_none_or(|last| now >= last + interval);
         if is_time(self.swept, self.context.settings.sweep_interval) {
-            self.sweep().await?;
+            self.sweep(false).await?;
             self.swept = Some(now);
             self.stuck.clear();
             return Ok(Step::Swept);
@@ -219,6 +233,7 @@ impl Compactor {
         let listed = list_fresh(&*self.context.bucket, self.context.shard, None).await?;
         let reach = Reach::Everything { up_to: listed.last().map(|object| object.key) };
         self.stuck.clear();
+        self.listed = None;
         self.tenants = list_tenants(&*self.context.bucket).await?;
         while let Some(step) = self.compact(reach).await? {
             on_step(&step);
@@ -228,7 +243,7 @@ impl Compactor {
         }
         // Before the sweep, which lets tenants forget what is gone, and for what it dooms.
         self.expire(&mut on_step).await?;
-        self.sweep().await?;
+        self.sweep(true).await?;
         self.expire(&mut on_step).await?;
         on_step(&Step::Rest);
         Ok(())
@@ -258,7 +273,7 @@ impl Compactor {
     async fn compact(&mut self, reach: Reach) -> Result<Option<Step>, CompactError> {
         let context = Arc::clone(&self.context);
         // The listing first: in that order nothing is missed, and nothing that has gone elsewhere is taken for waiting.
-        let listed = list_fresh(&*context.bucket, context.shard, None).await?;
+        let listed = self.list().await?;
         let shard = context.read_shard().await?;
         let manifest = &shard.manifest;
         self.footers.retain(|id, _| manifest.merged(id).is_some());
@@ -274,6 +289,14 @@ impl Compactor {
                 || (!quarantined.is_empty() && quarantined.contains(name.key(context.shard).as_str()))
         };
         let units = units(&listed, manifest, &passed_over);
+        self.list_from(&listed, &units);
+        let newest = [
+            units.last().map(|unit| unit.last),
+            manifest.absorbed_to(),
+            manifest.absorbed_to.last().copied(),
+        ];
+        let newest_ms = newest.into_iter().flatten().max().map_or(0, |key| key.time_ms());
+        *context.newest_ms.lock() = newest_ms;
         set(&context.counters.fresh_waiting, units.iter().filter(|unit| unit.tier == 0).count());
         set(&context.counters.merged_waiting, manifest.merged.len());
         set(&context.counters.deletions_waiting, manifest.absorbed.len() + manifest.retired.len());
@@ -285,18 +308,38 @@ impl Compactor {
         if let Some(plan) = plan_absorb(&units, manifest, reach) {
             let step = absorb::absorb(&context, &shard, &plan, &mut self.footers).await?;
             if let Step::Absorbed { tenants, stuck, .. } = &step {
-                self.tenants.extend(tenants.iter().cloned());
+                let worth = |of: &&TenantId| reach.is_everything() || context.may_be_worth_merging(of);
+                self.tenants.extend(tenants.iter().filter(worth).cloned());
                 self.stuck.extend(stuck.iter().map(|id| UnitName::Merged(*id)));
             }
             return Ok(Some(step));
         }
-        let newest = [
-            units.last().map(|unit| unit.last),
-            manifest.absorbed_to(),
-            manifest.absorbed_to.last().copied(),
-        ];
-        let newest_ms = newest.into_iter().flatten().max().map_or(0, |key| key.time_ms());
         self.merge_segments(reach, newest_ms, &shard).await
+    }
+
+    /// Lists fresh segments: all of them now and then, otherwise those that may not be absorbed yet. What is not listed has turned up
+    /// late, for this compactor.
+    async fn list(&mut self) -> Result<Vec<FreshObject>, CompactError> {
+        let now = self.context.clock.monotonic();
+        let whole = self.listed.is_none_or(|listed| now >= listed + WHOLE_LISTING_INTERVAL);
+        if whole {
+            self.listed_from = None;
+        }
+        let listed = list_fresh(&*self.context.bucket, self.context.shard, self.listed_from.as_ref()).await?;
+        if whole {
+            self.listed = Some(now);
+        }
+        Ok(listed)
+    }
+
+    /// Lets the next listing begin before all that waits, and before what may turn up late.
+    fn list_from(&mut self, listed: &[FreshObject], units: &[Unit]) {
+        let Some(newest) = listed.last() else { return };
+        let waiting = units.iter().find(|unit| unit.tier == 0).map(|unit| unit.first.time_ms());
+        let overlap_ms = i64::try_from(LISTING_OVERLAP.as_millis()).unwrap_or(i64::MAX);
+        let late_ms = newest.key.time_ms().saturating_sub(overlap_ms);
+        let from_ms = waiting.map_or(late_ms, |waiting_ms| waiting_ms.min(late_ms));
+        self.listed_from = Some(SegmentKey::earliest_at(self.context.shard, from_ms));
     }
 
     /// Passes over `names` from now on, if a step with them failed for their sake.
@@ -387,18 +430,28 @@ impl Compactor {
     }
 
     /// Looks through everything for what can be deleted.
-    async fn sweep(&mut self) -> Result<(), CompactError> {
+    async fn sweep(&mut self, thorough: bool) -> Result<(), CompactError> {
         sweep::doom(&self.context).await?;
-        let tenants = list_tenants(&*self.context.bucket).await?;
+        let tenants = list_segments(&*self.context.bucket).await?;
         let shard = self.context.read_shard().await?;
         for tenant in &shard.manifest.deleted_tenants {
             erase::erase(&self.context, tenant).await?;
         }
-        let live = tenants.iter().filter(|tenant| !shard.manifest.deleted_tenants.contains(*tenant));
-        let tidied = live.map(|tenant| sweep::tidy(&self.context, tenant));
+        self.context.noted.lock().retain(|tenant, _| tenants.contains_key(tenant));
+        // Days that are over since are put together.
+        let newest_ms = *self.context.newest_ms.lock();
+        let settle_ms = i64::try_from(DAY_SETTLE.as_millis()).unwrap_or(i64::MAX);
+        let day = Some(Level::Day.window_of(newest_ms.saturating_sub(settle_ms)));
+        if std::mem::replace(&mut self.looked_at_day, day) != day {
+            self.tenants.extend(tenants.keys().cloned());
+        }
+        let live = tenants.into_iter().filter(|(tenant, _)| !shard.manifest.deleted_tenants.contains(tenant));
+        let untidy = live.filter(|(tenant, listed)| thorough || !self.context.is_tidy(tenant, listed));
+        let untidy: Vec<(TenantId, Vec<ObjectId>)> = untidy.collect();
+        let tidied = untidy
+            .iter()
+            .map(|(tenant, listed)| sweep::tidy(&self.context, tenant, listed.clone(), thorough));
         let tidied: Vec<Result<(), CompactError>> = in_order(tidied, TENANTS_AT_ONCE).collect().await;
-        tidied.into_iter().collect::<Result<(), CompactError>>()?;
-        self.tenants.extend(tenants);
-        Ok(())
+        tidied.into_iter().collect()
     }
 }

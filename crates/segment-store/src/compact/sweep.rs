@@ -110,19 +110,26 @@ pub(super) async fn doom(context: &Context) -> Result<(), CompactError> {
     Ok(())
 }
 
-/// Tidies what belongs to a tenant: retention, what was absorbed long ago, what nobody refers to, what is to be deleted.
-pub(super) async fn tidy(context: &Context, tenant: &TenantId) -> Result<(), CompactError> {
-    let listed = context.list_ids(&TenantManifest::prefix(tenant)).await?;
+/// Tidies what belongs to a tenant, whose segments were `listed` before: retention, what nobody refers to, what is to be deleted. If it is
+/// `thorough`, also what was absorbed long ago, which whoever absorbs next forgets anyway.
+pub(super) async fn tidy(
+    context: &Context,
+    tenant: &TenantId,
+    listed: Vec<ObjectId>,
+    thorough: bool,
+) -> Result<(), CompactError> {
     let of = match context.read_tenant(tenant).await {
         Ok(of) => of,
         // Known to whoever absorbs; here nothing can be done about it.
         Err(CompactError::Read(ReadError::Manifest { .. })) => return Ok(()),
         Err(error) => return Err(error),
     };
-    // Read after the tenant's: what that one has absorbed and this one does not name has left it for good.
-    let shard = context.read_shard().await?;
     let mut next = of.manifest.clone();
-    next.absorbed.retain(|id| shard.manifest.names(id));
+    if thorough && !next.absorbed.is_empty() {
+        // Read after the tenant's: what that one has absorbed and this one does not name has left it for good.
+        let shard = context.read_shard().await?;
+        next.absorbed.retain(|id| shard.manifest.names(id));
+    }
     retain(context, tenant, &mut next);
     next.doomed.extend(context.orphans(listed, |id| of.manifest.names(id)));
     let of = if next == of.manifest {
@@ -153,12 +160,7 @@ fn retain(context: &Context, tenant: &TenantId, manifest: &mut TenantManifest) {
     let Some(retention) = context.retention.retention(tenant) else { return };
     let now_ms = context.clock.now_ms();
     let before_ms = |resolution| {
-        let times = match resolution {
-            Resolution::Raw => 1,
-            Resolution::FiveMinutes => FIVE_MINUTES_RETENTION,
-            Resolution::OneHour => ONE_HOUR_RETENTION,
-        };
-        let kept_ms = retention.saturating_mul(times).as_millis();
+        let kept_ms = kept_for(retention, resolution).as_millis();
         now_ms.saturating_sub(i64::try_from(kept_ms).unwrap_or(i64::MAX))
     };
     let (old, kept): (Vec<_>, Vec<_>) = manifest
@@ -173,4 +175,14 @@ fn retain(context: &Context, tenant: &TenantId, manifest: &mut TenantManifest) {
     let raw = old.iter().filter(|segment| segment.resolution == Resolution::Raw);
     let ends = raw.map(|segment| segment.window.end_ms()).max();
     manifest.dropped_before_ms = manifest.dropped_before_ms.max(ends);
+}
+
+/// How long segments of this resolution are kept.
+pub(super) fn kept_for(retention: Duration, resolution: Resolution) -> Duration {
+    let times = match resolution {
+        Resolution::Raw => 1,
+        Resolution::FiveMinutes => FIVE_MINUTES_RETENTION,
+        Resolution::OneHour => ONE_HOUR_RETENTION,
+    };
+    retention.saturating_mul(times)
 }

@@ -10,7 +10,7 @@ use telemetry::{Exemplar, Histogram, MetricBatch, TenantId};
 
 use super::count::Count;
 use super::output::{Output, OutputLimits};
-use super::{MergeError, SegmentBody, SegmentInput, work};
+use super::{MergeError, SegmentBody, SegmentInput};
 use crate::{Bucket, Ledger, Level, Resolution, TimeWindow, WorkOn};
 
 /// What a series has in a window, as ranges of the batch's columns.
@@ -88,11 +88,12 @@ impl Absorption {
         }
         let (batch, slices) = (Arc::clone(&self.batch), Arc::clone(slices));
         let mut output = Output::new(self.tenant.clone(), Resolution::Raw, self.limits);
-        let (segments, usage) = work::run(work_on, move || {
-            let segments = write(&batch, &slices, &mut output)?;
-            Ok::<_, EncodeError>((segments, count.usage()))
-        })
-        .await??;
+        let (segments, usage) = work_on
+            .run(move || {
+                let segments = write(&batch, &slices, &mut output)?;
+                Ok::<_, EncodeError>((segments, count.usage()))
+            })
+            .await??;
         self.windows.pop_first();
         Ok(Some(AbsorbedWindow { window, segments, usage }))
     }

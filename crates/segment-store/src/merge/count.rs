@@ -12,7 +12,7 @@ use telemetry::{Histogram, MetricBatch};
 
 use super::absorb::{Slice, usize_range};
 use super::open::{parse_index, read_index, read_range};
-use super::{MergeError, SegmentInput, work};
+use super::{MergeError, SegmentInput};
 use crate::limits::MERGE_READ_BYTES;
 use crate::{Bucket, Hour, HourUsage, Ledger, WorkOn};
 
@@ -100,28 +100,30 @@ impl Count {
         let damaged = |source| MergeError::Damaged { input, source };
         let bytes = read_index(bucket, segment, input).await?;
         let of = segment.clone();
-        let (mut count, existing, wanted) = work::run(work_on, move || {
-            let (_, index) = parse_index(&of, &bytes)?;
-            let common = self.common(&index)?;
-            let mut existing = Existing { index, common, lists: Vec::new() };
-            let wanted = self.blocks(&mut existing);
-            Ok::<_, FormatError>((self, Arc::new(existing), wanted))
-        })
-        .await?
-        .map_err(damaged)?;
-        for (range, blocks) in together(wanted) {
-            let bytes = read_range(bucket, segment, input, range.clone()).await?;
-            let existing = Arc::clone(&existing);
-            count = work::run(work_on, move || {
-                for block in &blocks {
-                    let of = &block.section.range;
-                    let part = (of.start - range.start) as usize..(of.end - range.start) as usize;
-                    count.subtract_block(&existing, block, &bytes[part])?;
-                }
-                Ok::<_, FormatError>(count)
+        let (mut count, existing, wanted) = work_on
+            .run(move || {
+                let (_, index) = parse_index(&of, &bytes)?;
+                let common = self.common(&index)?;
+                let mut existing = Existing { index, common, lists: Vec::new() };
+                let wanted = self.blocks(&mut existing);
+                Ok::<_, FormatError>((self, Arc::new(existing), wanted))
             })
             .await?
             .map_err(damaged)?;
+        for (range, blocks) in together(wanted) {
+            let bytes = read_range(bucket, segment, input, range.clone()).await?;
+            let existing = Arc::clone(&existing);
+            count = work_on
+                .run(move || {
+                    for block in &blocks {
+                        let of = &block.section.range;
+                        let part = (of.start - range.start) as usize..(of.end - range.start) as usize;
+                        count.subtract_block(&existing, block, &bytes[part])?;
+                    }
+                    Ok::<_, FormatError>(count)
+                })
+                .await?
+                .map_err(damaged)?;
         }
         Ok(count)
     }

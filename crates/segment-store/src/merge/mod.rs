@@ -20,7 +20,6 @@ mod open;
 mod output;
 mod partitions;
 mod segments;
-mod work;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,7 @@ pub use segments::{MergeTotals, SegmentMerge, merge_memory_bytes};
 use storage_format::{EncodeError, FormatError};
 
 use crate::BucketError;
+use crate::work::BrokenOff;
 
 /// Why a merge came to nothing. Inputs are named by their number in the order in which the caller gave them.
 #[derive(Debug, thiserror::Error)]
@@ -60,4 +60,10 @@ pub enum MergeError {
     /// The work broke off: try again.
     #[error("merging broke off: {0}")]
     BrokenOff(String),
+}
+
+impl From<BrokenOff> for MergeError {
+    fn from(BrokenOff(why): BrokenOff) -> Self {
+        Self::BrokenOff(why)
+    }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use storage_format::{MergeCounts, PartitionEntry, PartitionMerger};
 use telemetry::MetricBatch;
 
-use super::{MergeError, work};
+use super::MergeError;
 use crate::WorkOn;
 
 /// A partition of a fresh segment or of a merged object.
@@ -27,17 +27,18 @@ pub async fn merge_partitions(
     inputs: Vec<PartitionInput>,
     work_on: WorkOn,
 ) -> Result<(MetricBatch, MergeCounts, Vec<MergeError>), MergeError> {
-    work::run(work_on, move || {
-        let samples = inputs.iter().map(|input| input.entry.counts.samples).fold(0, u64::saturating_add);
-        let mut merger = PartitionMerger::with_capacity(samples);
-        let mut damaged = Vec::new();
-        for (input, partition) in inputs.into_iter().enumerate() {
-            if let Err(source) = merger.push(&partition.entry, &partition.bytes) {
-                damaged.push(MergeError::Damaged { input, source });
+    work_on
+        .run(move || {
+            let samples = inputs.iter().map(|input| input.entry.counts.samples).fold(0, u64::saturating_add);
+            let mut merger = PartitionMerger::with_capacity(samples);
+            let mut damaged = Vec::new();
+            for (input, partition) in inputs.into_iter().enumerate() {
+                if let Err(source) = merger.push(&partition.entry, &partition.bytes) {
+                    damaged.push(MergeError::Damaged { input, source });
+                }
             }
-        }
-        let (batch, counts) = merger.finish()?;
-        Ok((batch, counts, damaged))
-    })
-    .await?
+            let (batch, counts) = merger.finish()?;
+            Ok((batch, counts, damaged))
+        })
+        .await?
 }

@@ -11,7 +11,7 @@ use telemetry::{Exemplar, Histogram, Labels, Metadata, TenantId};
 
 use super::open::{parse_index, read_index, read_range};
 use super::output::{Output, OutputLimits};
-use super::{MergeError, SegmentBody, SegmentInput, work};
+use super::{MergeError, SegmentBody, SegmentInput};
 use crate::limits::MERGE_READ_BYTES;
 use crate::thin::Thinner;
 use crate::{Bucket, Resolution, WorkOn};
@@ -164,11 +164,13 @@ impl SegmentMerge {
             for unit in &mut engine.units {
                 unit.fetch(bucket).await?;
             }
-            let (engine, step) = work::run(self.work_on, move || {
-                let step = engine.step();
-                (engine, step)
-            })
-            .await?;
+            let (engine, step) = self
+                .work_on
+                .run(move || {
+                    let step = engine.step();
+                    (engine, step)
+                })
+                .await?;
             let engine = self.engine.insert(engine);
             match step? {
                 Step::Fetch => {}
@@ -202,7 +204,7 @@ impl Unit {
         let Some((input, segment)) = self.parts.pop_front() else { return Ok(()) };
         let bytes = read_index(bucket, &segment, input).await?;
         let of = segment.clone();
-        let opened = work::run(work_on, move || {
+        let opened = work_on.run(move || {
             let (footer, index) = parse_index(&of, &bytes)?;
             SegmentStream::new(&footer, index)
         });

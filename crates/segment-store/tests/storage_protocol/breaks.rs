@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,8 +74,8 @@ pub(crate) enum Break {
     DeleteBeforeCommit,
     /// What is to be deleted leaves the manifest before it is deleted.
     ForgetBeforeDelete,
-    /// A tenant's manifest forgets what it has absorbed as soon as the shard's has retired it, deleted or not.
-    TrimBeforeDelete,
+    /// It is not looked after the tenants' manifests whether the shard's still names what is absorbed.
+    LookedOnce,
     /// A tenant's manifest does not say what it has absorbed.
     AbsorbedIsNotNoted,
     /// Orphans are deleted before a manifest says that they will be.
@@ -120,7 +121,13 @@ impl Break {
         if self.role() != Some(role) {
             return bucket;
         }
-        Arc::new(Broken { inner: bucket, how: self, early: Mutex::default(), postponed: Mutex::default() })
+        Arc::new(Broken {
+            inner: bucket,
+            how: self,
+            early: Mutex::default(),
+            looked_at_tenants: AtomicBool::new(false),
+            postponed: Mutex::default(),
+        })
     }
 }
 
@@ -129,8 +136,10 @@ impl Break {
 struct Broken {
     inner: Arc<dyn Bucket>,
     how: Break,
-    /// Manifests that were read too early.
+    /// Manifests that were read too early, or once for all.
     early: Mutex<BTreeMap<String, Object>>,
+    /// Whether a tenant's manifest was read since the shard's was.
+    looked_at_tenants: AtomicBool,
     /// What will be deleted too late.
     postponed: Mutex<Vec<String>>,
 }
@@ -165,13 +174,6 @@ impl Broken {
         );
         match self.how {
             Break::AbsorbedIsNotNoted => manifest.absorbed.clear(),
-            Break::TrimBeforeDelete => {
-                let Ok(shard) = self.inner.get(&ShardManifest::key(SHARD), GetRange::Full).await else {
-                    return body;
-                };
-                let shard = ShardManifest::decode(&shard.body).unwrap();
-                manifest.absorbed.retain(|id| shard.merged(id).is_some() || !before.has_absorbed(id));
-            }
             Break::LedgerLater => manifest.ledger = before.ledger,
             Break::LedgerCountsDuplicates => {
                 let new = manifest.segments.iter().filter(|entry| before.segment(&entry.id).is_none());
@@ -290,11 +292,19 @@ impl Bucket for Broken {
     }
 
     async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        let early = self.early.lock().remove(key);
-        if early.is_some() {
-            return Ok(early);
+        let is_kept = self.how == Break::LookedOnce && key == ShardManifest::key(SHARD);
+        if self.how == Break::LookedOnce && key.starts_with("t/") {
+            self.looked_at_tenants.store(true, Ordering::Relaxed);
+        } else if !is_kept || self.looked_at_tenants.swap(false, Ordering::Relaxed) {
+            let early = self.early.lock().remove(key);
+            if early.is_some() {
+                return Ok(early);
+            }
         }
         let Some(mut object) = self.inner.get_if_changed(key, known).await? else { return Ok(None) };
+        if is_kept {
+            self.early.lock().insert(key.to_owned(), object.clone());
+        }
         if self.how == Break::AbsorbedFreshIsRead && key == ShardManifest::key(SHARD) {
             let mut manifest = ShardManifest::decode(&object.body).unwrap();
             manifest.absorbed.clear();
@@ -324,6 +334,8 @@ impl Bucket for Broken {
                 self.read_early([ShardManifest::key(SHARD)].into_iter().chain(of_tenants)).await;
             }
             Break::TenantManifestFirst => self.read_early(of_tenants).await,
+            // Each step begins with a listing.
+            Break::LookedOnce => self.early.lock().clear(),
             _ => {}
         }
         let mut page = self.inner.list(prefix, after, max_keys).await?;

@@ -132,25 +132,25 @@ const CAUGHT_BY: [(Break, u64, Rule); 27] = [
     (Break::NoPutIdCheck, 0, Rule::AckedIsThere),
     (Break::NoCondition, 0, Rule::NothingIsLost),
     (Break::NoPutId, 4, Rule::FailedIsNotThere),
-    (Break::UnknownIsFailure, 12, Rule::FailedIsNotThere),
+    (Break::UnknownIsFailure, 56, Rule::FailedIsNotThere),
     (Break::UnknownIsSuccess, 2, Rule::AckedIsThere),
-    (Break::ListAfterManifests, 2, Rule::AckedIsThere),
-    (Break::TenantManifestFirst, 1, Rule::AckedIsThere),
+    (Break::ListAfterManifests, 27, Rule::AckedIsThere),
+    (Break::TenantManifestFirst, 32, Rule::AckedIsThere),
     (Break::AbsorbedFreshIsRead, 1, Rule::Once),
-    (Break::AbsorbedMergedIsRead, 12, Rule::Once),
+    (Break::AbsorbedMergedIsRead, 1, Rule::Once),
     (Break::NoNewSnapshot, 0, Rule::ReadsSucceed),
     (Break::NoGrace, 1, Rule::GraceIsKept),
-    (Break::NoEtag, 4, Rule::DeletedIsGone),
-    (Break::LostRaceIsWon, 19, Rule::NothingIsLost),
-    (Break::UnknownCommitIsSuccess, 2, Rule::ReferencedIsThere),
+    (Break::NoEtag, 8, Rule::Once),
+    (Break::LostRaceIsWon, 112, Rule::NothingIsLost),
+    (Break::UnknownCommitIsSuccess, 0, Rule::ReferencedIsThere),
     (Break::CommitBeforePut, 0, Rule::ReferencedIsThere),
     (Break::RetireBeforeAbsorbed, 0, Rule::NothingIsLost),
     (Break::RetireWithoutOne, 0, Rule::NothingIsLost),
     (Break::DeleteBeforeCommit, 0, Rule::ReferencedIsThere),
     (Break::ForgetBeforeDelete, 0, Rule::Once),
-    (Break::TrimBeforeDelete, 6, Rule::Once),
+    (Break::LookedOnce, 79, Rule::Once),
     (Break::AbsorbedIsNotNoted, 0, Rule::Once),
-    (Break::OrphansAreNotDoomed, 1384, Rule::ReferencedIsThere),
+    (Break::OrphansAreNotDoomed, 304, Rule::ReferencedIsThere),
     (Break::OrphansAreKept, 0, Rule::NothingIsLeft),
     (Break::LedgerLater, 0, Rule::LedgerIsExact),
     (Break::LedgerCountsDuplicates, 0, Rule::LedgerIsExact),
@@ -175,11 +175,15 @@ fn every_broken_protocol_is_caught() {
     });
 }
 
-/// Prints a table for [`CAUGHT_BY`]: `cargo test … -- --ignored --nocapture find_seeds`.
+/// Prints a table for [`CAUGHT_BY`]: `cargo test … -- --ignored --nocapture find_seeds`; of one mistake, `FARWATCH_SIM_BREAK`.
 #[test]
 #[ignore = "a tool: finds the seeds for CAUGHT_BY after the simulation has changed"]
 fn find_seeds() {
-    let found = on_all_cores(&CAUGHT_BY, |(broken, ..)| {
+    let only = std::env::var("FARWATCH_SIM_BREAK").ok();
+    let is_wanted =
+        |(broken, ..): &&(Break, u64, Rule)| only.as_ref().is_none_or(|only| format!("{broken:?}") == *only);
+    let wanted: Vec<_> = CAUGHT_BY.iter().filter(is_wanted).copied().collect();
+    let found = on_all_cores(&wanted, |(broken, ..)| {
         let caught = (0..2_000).find_map(|seed| {
             let report = simulate(seed, broken);
             let whole = || simulate(seed, Break::Nothing).violations.is_empty();

@@ -2,6 +2,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::super::{GroupCommit, GroupCommitParts, GroupCommitSettings};
 use super::*;
+use crate::WorkOn;
 use crate::testing::{MemoryBucket, RecordingTail, SimClock, TailEvent, float_rows, tenant};
 use crate::{Bucket, PutCondition, Seed, ShardId};
 
