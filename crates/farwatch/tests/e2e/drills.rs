@@ -68,7 +68,7 @@ async fn disks_run_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn compactors_are_set_on_the_same_work() {
-    let figures = drill("compactors --rounds 4 --life 500ms", None).await;
+    let figures = drill("compactors --rounds 6 --life 500ms", None).await;
     assert!(figures["commits: absorptions"].as_u64() > Some(0), "{figures}");
     assert!(figures["commits that somebody else was faster with"].as_u64() > Some(0), "{figures}");
 }

@@ -18,8 +18,8 @@ const BUCKET_MIB: u32 = 128;
 const CACHE_MIB: u32 = 16;
 /// The room that failed writes give back is taken so often.
 const REFILL: Duration = Duration::from_millis(50);
-/// How long readers ask a process that has nothing in memory.
-const COLD_READS: Duration = Duration::from_secs(1);
+/// Answers that readers get from a process that has nothing in memory.
+const COLD_ANSWERS: u64 = 20;
 /// The metric of pages that the disk of the cache did not take.
 const UNWRITTEN: &str = "farwatch_cache_unwritten_pages_total";
 /// The metric of pages that had to be read.
@@ -73,11 +73,11 @@ impl Strike for Disk {
     }
 
     /// Writes went on without a restart. The one now is so that queries need the cache, whose disk is full.
-    async fn follow(&mut self, cell: &mut Cell, _traffic: &Traffic) -> Result<(), CommandError> {
+    async fn follow(&mut self, cell: &mut Cell, traffic: &Traffic) -> Result<(), CommandError> {
         cell.kill(ALL)?;
         let _: serde_json::Value = cell.ask(&["compact", "--once", "--json"]).await?;
         cell.start(ALL).await?;
-        tokio::time::sleep(COLD_READS).await;
+        traffic.more_answers(COLD_ANSWERS).await;
         self.unwritten += cell.metric(UNWRITTEN).await.unwrap_or_default() as u64;
         self.misses += cell.metric(MISSES).await.unwrap_or_default() as u64;
         Ok(())

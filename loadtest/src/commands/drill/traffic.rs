@@ -131,7 +131,19 @@ impl Traffic {
         tokio::time::timeout(longest, acked).await.ok()
     }
 
-    /// Samples that were acked so far, sent again or not.
+    /// Waits until readers got so many more answers, as long as that takes some time only.
+    pub(super) async fn more_answers(&self, answers: u64) {
+        let enough = lock(&self.shared.counts).queries + answers;
+        let answered = async {
+            while lock(&self.shared.counts).queries < enough {
+                tokio::time::sleep(READ_PAUSE).await;
+            }
+        };
+        // Why there are none is among the readers' errors.
+        let _ = tokio::time::timeout(super::RECOVERY_MAX, answered).await;
+    }
+
+    /// Requests that were acked so far, sent again or not.
     pub(super) fn acked_requests(&self) -> usize {
         self.shared.journals.iter().map(|journal| lock(journal).acked_len()).sum()
     }
