@@ -231,7 +231,8 @@ pub struct CompactArgs {
     /// Where the data is.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Do everything there is to do, and end; in the background, `farwatch serve` does what is worth its cost
+    /// Do everything there is to do, and end; in the background, `farwatch serve` does what is worth its cost. Nothing is deleted
+    /// for its age: how long data is kept the server knows
     #[arg(long, required = true)]
     pub once: bool,
     /// How long objects that are not needed any more are kept, for readers that still look at them; 0s only when nobody does
