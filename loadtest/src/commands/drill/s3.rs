@@ -24,7 +24,7 @@ pub(super) async fn start(args: &Drill) -> Result<S3Server, CommandError> {
     S3Server::start(args.s3_server.as_deref().ok_or(CommandError::Usage(needed))?).await
 }
 
-/// Puts data on an S3 server if one was named.
+/// Puts data on an S3 server if one was named. The server ends when it is dropped.
 pub(super) async fn use_if_given(args: &Drill, cell: &mut Cell) -> Result<Option<S3Server>, CommandError> {
     let Some(command) = &args.s3_server else { return Ok(None) };
     let server = S3Server::start(command).await?;
