@@ -74,6 +74,12 @@ pub const MAX_OVERLAP_S: i64 = 30 * 24 * 3600;
 /// A revoked or expired key is named in the directory for so long, so that who uses it is told why it is refused.
 pub const DEAD_KEYS_LISTED_MS: i64 = 30 * DAY_MS;
 
+/// A region that telemetry has not named for so long, in ms, is one that production has left: 30 days.
+pub const FOOTPRINT_LIFE_MS: i64 = 30 * DAY_MS;
+
+/// Longest id of a cell, in bytes.
+pub const MAX_CELL_ID_BYTES: usize = 40;
+
 /// Most entries of each list that a tenant declares of its place.
 pub const MAX_DECLARED_PLACES: usize = 100;
 

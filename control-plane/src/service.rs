@@ -29,7 +29,6 @@ use crate::db::{Db, DbError, OpenError};
 use crate::http;
 use crate::limits::{ACTIVITY_INTERVAL, CLEANUP_INTERVAL, FOLD_INTERVAL, OUTBOX_INTERVAL};
 use crate::payments::PaymentProvider;
-use crate::placement::Cell;
 use crate::ports::{Clock, DirectoryPublisher, Mailer, UsageSource};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -188,19 +187,6 @@ impl ControlPlane {
         plan: Plan,
     ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.app.set_plan(organisation_id, plan).await?)
-    }
-
-    /// Adds a cell, or changes the one with its id; what is promised in it stays, so [`Cell::used`] is of no account. A closed
-    /// one takes no more tenants.
-    ///
-    /// # Errors
-    /// When the database does not take it.
-    pub async fn put_cell(
-        &self,
-        cell: &Cell,
-        closed: bool,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.app.put_cell(cell, closed).await?)
     }
 
     /// Ends what runs in the background. A directory that is not published yet will be by the next start.

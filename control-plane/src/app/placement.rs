@@ -15,11 +15,12 @@ use super::access::Actor;
 use super::quotas::plan::{Plan, QuotaName};
 use crate::db::cells::{self as cell_rows, CellRow};
 use crate::db::change::{Change, Entry, Scope};
-use crate::db::placements::{self, PlacementRow, from_json, to_json};
+use crate::db::placements::{self, PlacementRow};
 use crate::db::tenants::TenantRow;
-use crate::db::{DbError, organisations};
+use crate::db::{DbError, from_json, organisations, to_json};
 use crate::error::AppError;
-use crate::limits::MAX_DECLARED_PLACES;
+use crate::limits::{FOOTPRINT_LIFE_MS, MAX_CELL_ID_BYTES, MAX_DECLARED_PLACES};
+use crate::placement::limits::MAX_CELLS;
 use crate::placement::{Cell, Dependency, Needs, Observation, PlacementError, RegionRef, place, resolve};
 use crate::role::Permission;
 use decision::{Decision, Declaration, Unplaceable};
@@ -47,6 +48,18 @@ impl TryFrom<PlacementRow> for Placed {
             decided_at_ms: row.decided_at_ms,
         })
     }
+}
+
+/// What the operator says of a cell.
+#[derive(Debug)]
+pub(crate) struct NewCell {
+    pub(crate) id: String,
+    pub(crate) region: String,
+    pub(crate) depends_on: Vec<String>,
+    /// Samples a second.
+    pub(crate) capacity: u64,
+    pub(crate) cost_index: u32,
+    pub(crate) open: bool,
 }
 
 /// A cell as the solver has it.
@@ -117,8 +130,12 @@ fn solved(needs: &Needs, cells: &[Cell]) -> Result<Decision, AppError> {
 }
 
 /// What telemetry said, as the solver has it.
-async fn observations(db: &mut AnyConnection, tenant_id: &str) -> Result<Vec<Observation>, DbError> {
-    let rows = placements::footprint(db, tenant_id).await?;
+async fn observations(
+    db: &mut AnyConnection,
+    tenant_id: &str,
+    now_ms: i64,
+) -> Result<Vec<Observation>, DbError> {
+    let rows = placements::footprint(db, tenant_id, now_ms - FOOTPRINT_LIFE_MS).await?;
     Ok(rows.into_iter().map(Observation::from).collect())
 }
 
@@ -142,22 +159,61 @@ impl App {
         change.commit_silently().await
     }
 
-    /// Adds a cell, or changes it: what the operator does, there is no route to it.
-    pub(crate) async fn put_cell(&self, cell: &Cell, closed: bool) -> Result<(), DbError> {
-        let depends_on: Vec<String> = cell.depends_on.iter().map(ToString::to_string).collect();
-        let row = CellRow {
-            id: cell.id.clone(),
-            region: cell.region.to_string(),
-            depends_on: depends_on.join(" "),
-            capacity: i64::try_from(cell.capacity).unwrap_or(i64::MAX),
-            cost_index: cell.cost_index.into(),
-            closed_at_ms: closed.then(|| self.now_ms()),
-            used: 0,
-        };
+    /// Adds a cell, or changes it; what is promised in it stays. A closed one takes no more tenants.
+    pub(crate) async fn put_cell(&self, actor: &Actor, cell: &NewCell) -> Result<(), AppError> {
+        actor.operator()?;
+        let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=MAX_CELL_ID_BYTES).contains(&cell.id.len()) || !cell.id.bytes().all(good) {
+            let problem = format!("has 1 to {MAX_CELL_ID_BYTES} letters a to z, digits and dashes");
+            return Err(AppError::invalid("cell", problem));
+        }
+        let region = resolve(None, &cell.region)
+            .map_err(|error| AppError::invalid("region", format!("names no region: {error}")))?;
+        if cell.depends_on.len() > MAX_DECLARED_PLACES {
+            return Err(AppError::invalid(
+                "depends_on",
+                format!("has {MAX_DECLARED_PLACES} entries at most"),
+            ));
+        }
+        let mut depends_on = Vec::with_capacity(cell.depends_on.len());
+        for text in &cell.depends_on {
+            let dependency = Dependency::try_from(text.clone()).map_err(|error| {
+                AppError::invalid("depends_on", format!("names neither region nor provider: {error}"))
+            })?;
+            depends_on.push(dependency.to_string());
+        }
+        let capacity =
+            i64::try_from(cell.capacity).map_err(|_| AppError::invalid("capacity", "is too large"))?;
         let mut change = self.db.change().await?;
         placements::take_turn(change.conn()).await?;
+        let known = cell_rows::all(change.conn()).await?;
+        let before = known.iter().find(|row| row.id == cell.id);
+        if before.is_some_and(|row| row.region != region.to_string()) {
+            return Err(AppError::Conflict("a cell stays in its region; make another one".to_owned()));
+        }
+        if before.is_none() && known.len() >= MAX_CELLS {
+            return Err(AppError::Full(format!("there are {MAX_CELLS} cells at most")));
+        }
+        let closed_before = before.and_then(|row| row.closed_at_ms);
+        let row = CellRow {
+            id: cell.id.clone(),
+            region: region.to_string(),
+            depends_on: depends_on.join(" "),
+            capacity,
+            cost_index: cell.cost_index.into(),
+            closed_at_ms: if cell.open { None } else { closed_before.or(Some(self.now_ms())) },
+            used: 0,
+        };
         cell_rows::put(change.conn(), &row).await?;
-        change.commit_silently().await
+        change.commit_silently().await?;
+        tracing::info!(
+            cell = row.id,
+            region = row.region,
+            capacity,
+            open = cell.open,
+            "the operator set a cell"
+        );
+        Ok(())
     }
 
     /// The cells that there are.
@@ -207,7 +263,9 @@ impl App {
         let cells = choosable(&cell_rows::all(&mut *db).await?, &current);
         let mut needs = needs_of(declaration, plan, current)?;
         // Where it was seen to run counts like what it declared.
-        needs.production.extend(footprint::regions_seen(&observations(db, &tenant.id).await?, &needs));
+        needs
+            .production
+            .extend(footprint::regions_seen(&observations(db, &tenant.id, self.now_ms()).await?, &needs));
         let decision = solved(&needs, &cells)?;
         Ok((needs, decision))
     }

@@ -1,20 +1,8 @@
 //! Where tenants are, why, and where their telemetry says that production runs.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sqlx::{AnyConnection, AnyExecutor, AnyPool, FromRow};
 
 use super::DbError;
-
-/// A value as a column's text.
-pub(crate) fn to_json(value: &impl Serialize) -> Result<String, DbError> {
-    serde_json::to_string(value).map_err(|error| DbError::Failed(sqlx::Error::Encode(Box::new(error))))
-}
-
-/// A column's text as a value.
-pub(crate) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, DbError> {
-    serde_json::from_str(text).map_err(|error| DbError::Failed(sqlx::Error::Decode(Box::new(error))))
-}
 
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct PlacementRow {
@@ -99,15 +87,18 @@ pub(crate) async fn put(db: &mut AnyConnection, placement: &PlacementRow) -> Res
     Ok(())
 }
 
+/// Places that a tenant's telemetry named since a time, the most samples first.
 pub(crate) async fn footprint(
     db: impl AnyExecutor<'_>,
     tenant_id: &str,
+    since_ms: i64,
 ) -> Result<Vec<FootprintRow>, DbError> {
     let rows = sqlx::query_as(
         "SELECT provider, region, zone, samples, first_seen_ms, last_seen_ms FROM footprints
-         WHERE tenant_id = $1 ORDER BY samples DESC, provider, region, zone",
+         WHERE tenant_id = $1 AND last_seen_ms >= $2 ORDER BY samples DESC, provider, region, zone",
     )
     .bind(tenant_id.to_owned())
+    .bind(since_ms)
     .fetch_all(db)
     .await?;
     Ok(rows)
@@ -138,6 +129,12 @@ pub(crate) async fn add_to_footprint(
     .bind(seen.last_seen_ms)
     .execute(db)
     .await?;
+    Ok(())
+}
+
+/// Forgets places that nothing has named since a time.
+pub(crate) async fn drop_old_footprints(db: &mut AnyConnection, since_ms: i64) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM footprints WHERE last_seen_ms < $1").bind(since_ms).execute(db).await?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +14,7 @@ use super::extract::{Body, Caller};
 use super::problem::Problems;
 use crate::app::App;
 use crate::app::placement::decision::{Decision, Declaration, Unplaceable};
-use crate::app::placement::{Footprint, Placed};
+use crate::app::placement::{Footprint, NewCell, Placed};
 use crate::error::AppError;
 use crate::placement::{RegionRef, jurisdiction};
 
@@ -21,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(regions))
         .routes(routes!(cells))
+        .routes(routes!(put_cell))
         .routes(routes!(get, set))
         .routes(routes!(propose))
         .routes(routes!(conflicts))
@@ -100,6 +102,53 @@ async fn cells(State(app): State<Arc<App>>, Caller(actor): Caller) -> Result<Jso
         region: row.region,
     });
     Ok(Json(CellList { cells: cells.collect() }))
+}
+
+/// A cell as the operator sets it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SetCell {
+    /// Such as `gcp:europe-west4`. A cell stays in its region.
+    region: String,
+    /// What it needs besides: regions, which count as if it ran there, and providers.
+    #[serde(default)]
+    #[schema(required = false, example = json!(["aws:us-east-1"]))]
+    depends_on: Vec<String>,
+    /// Samples a second that can be promised in it.
+    capacity: u64,
+    /// What it costs to run, in percent of the reference.
+    #[serde(default = "reference_cost")]
+    #[schema(required = false)]
+    cost_index: u32,
+    /// Whether it takes new tenants.
+    #[serde(default = "yes")]
+    #[schema(required = false)]
+    open: bool,
+}
+
+const fn reference_cost() -> u32 {
+    100
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Add a cell, or change one
+///
+/// Tenants in it stay, also when it is closed.
+#[utoipa::path(put, path = "/operator/cells/{cell}", tag = "operator", security(("bearer" = [])),
+    params(("cell" = String, Path, description = "Its id: letters a to z, digits and dashes")),
+    request_body = SetCell, responses((status = 204, description = "It is so."), Problems))]
+async fn put_cell(
+    State(app): State<Arc<App>>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    Body(body): Body<SetCell>,
+) -> Result<StatusCode, AppError> {
+    let SetCell { region, depends_on, capacity, cost_index, open } = body;
+    app.put_cell(&actor, &NewCell { id, region, depends_on, capacity, cost_index, open }).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Where a tenant is.

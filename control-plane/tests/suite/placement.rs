@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use control_plane::placement::{Cell, Observation, RegionRef, resolve};
+use control_plane::placement::{Observation, RegionRef, resolve};
 use control_plane::ports::{Activity, FootprintSeen};
+use http::Method;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use tenancy::DirectoryDocument;
 
 use crate::database::{Database, on_both_databases};
 use crate::world::{Person, World, signer};
+
+const START_MS: i64 = 1_790_000_000_000;
 
 on_both_databases!(
     a_tenant_is_placed_away_from_what_it_declares,
@@ -28,9 +31,9 @@ async fn setting(database: &Database) -> (World, Person, String) {
     (world, ada, organisation)
 }
 
-fn cell(id: &str, region: &str, capacity: u64) -> Cell {
-    let region = resolve(None, region).unwrap();
-    Cell { id: id.to_owned(), region, depends_on: Vec::new(), capacity, used: 0, cost_index: 100 }
+async fn put_cell(world: &World, id: &str, region: &str, capacity: u64, open: bool) {
+    let body = json!({ "region": region, "capacity": capacity, "open": open });
+    world.operate(Method::PUT, &format!("/operator/cells/{id}"), Some(body)).await.expect(204);
 }
 
 /// The regions that an answer of `GET /cells` says a cell's outage comes with.
@@ -157,7 +160,7 @@ async fn what_cannot_be_read_names_its_field(database: &Database) {
     }
     world.put(&path, &ada, json!({ "residancy": ["EU"] })).await.problem(400);
     world.put(&path, &ada, json!({ "latency": { "miles": 3 } })).await.problem(400);
-    let catalogue = world.send(http::Method::GET, "/regions", None, None).await.expect(200).json();
+    let catalogue = world.send(Method::GET, "/regions", None, None).await.expect(200).json();
     assert_eq!(catalogue["regions"].as_array().unwrap().len(), RegionRef::all().count());
     assert_eq!(catalogue["regions"][0]["id"], "aws:us-east-1");
 }
@@ -168,8 +171,8 @@ fn seen(region: &str, samples: u64, at_ms: i64) -> Observation {
         region: region.to_owned(),
         zone: format!("{region}a"),
         samples,
-        first_seen_ms: at_ms,
-        last_seen_ms: at_ms,
+        first_seen_ms: START_MS + at_ms,
+        last_seen_ms: START_MS + at_ms,
     }
 }
 
@@ -191,7 +194,7 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
 
     // A laptop is no production.
     let mostly_elsewhere =
-        [seen("eu-south-1", 5_000_000, 10), seen(&code, 999, 10), seen("the cellar", 5, 10)];
+        [seen("eu-south-1", 5_000_000, -20), seen(&code, 999, -20), seen("the cellar", 5, -20)];
     note(&world, &tenant, &mostly_elsewhere).await;
     let conflicts = format!("{path}/conflicts");
     let shown = world.get(&conflicts, &viewer).await.expect(200).json();
@@ -205,7 +208,7 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     assert!(world.mailbox.is_empty());
 
     // Counts add up, and from then on it is one.
-    note(&world, &tenant, &[seen(&code, 20_000, 20)]).await;
+    note(&world, &tenant, &[seen(&code, 20_000, -10)]).await;
     let mail = world.mailbox.next(&ada.email).await;
     assert!(
         mail.text.contains(&format!("20999 samples (4 in a thousand) came from {home}")),
@@ -223,7 +226,7 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     let evidence = shown["seen"].as_array().unwrap().iter().find(|seen| seen["region"] == home).unwrap();
     assert_eq!(
         (&evidence["samples"], &evidence["first_seen_ms"], &evidence["last_seen_ms"]),
-        (&json!(20_999), &json!(10), &json!(20))
+        (&json!(20_999), &json!(START_MS - 20), &json!(START_MS - 10))
     );
     assert_eq!(evidence["zones"], json!([format!("{code}a")]));
     let proposed = shown["proposal"]["home"].clone();
@@ -233,8 +236,8 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     assert_eq!(log["entries"][0]["details"]["conflicts"][0]["evidence"]["samples"], 20_999);
 
     // Once is enough.
-    note(&world, &tenant, &[seen(&code, 20_000, 30)]).await;
-    note(&world, "ten_of_nobody", &[seen(&code, 20_000, 30)]).await;
+    note(&world, &tenant, &[seen(&code, 20_000, 0)]).await;
+    note(&world, "ten_of_nobody", &[seen(&code, 20_000, 0)]).await;
     assert!(world.mailbox.is_empty(), "only who manages tenants was told, and once");
 
     // Its own declaration, without a word of the region, moves it away from what was seen.
@@ -243,18 +246,38 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     let shown = world.get(&conflicts, &ada).await.expect(200).json();
     assert!(shown["conflicts"][0]["resolved_at_ms"].is_i64(), "{shown}");
     assert_eq!(shown["proposal"], Value::Null);
+
+    // What is not seen for a month was left.
+    world.clock.advance(std::time::Duration::from_secs(31 * 24 * 3600));
+    let ada = world.back(&ada).await;
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert_eq!(shown["seen"], json!([]));
 }
 
 async fn room_is_promised_once(database: &Database) {
     let (world, ada, organisation) = setting(database).await;
-    let control_plane = &world.control_plane;
     let cells = world.get("/cells", &ada).await.expect(200).json();
     for old in cells["cells"].as_array().unwrap() {
         let (id, region) = (old["id"].as_str().unwrap(), old["region"].as_str().unwrap());
-        control_plane.put_cell(&cell(id, region, 1), true).await.unwrap();
+        put_cell(&world, id, region, 1, false).await;
     }
-    control_plane.put_cell(&cell("one", "aws:eu-west-1", 1000), false).await.unwrap();
-    control_plane.put_cell(&cell("two", "gcp:europe-west4", 1000), false).await.unwrap();
+    put_cell(&world, "one", "eu-west-1", 1000, true).await;
+    put_cell(&world, "two", "gcp:europe-west4", 1000, true).await;
+    for (id, body, field) in [
+        ("two", json!({ "region": "europe-west11", "capacity": 1 }), "region"),
+        ("two", json!({ "region": "europe-west4", "capacity": 1, "depends_on": ["the moon"] }), "depends_on"),
+        ("two", json!({ "region": "europe-west4", "capacity": u64::MAX }), "capacity"),
+        ("Two", json!({ "region": "europe-west4", "capacity": 1 }), "cell"),
+    ] {
+        let answer = world.operate(Method::PUT, &format!("/operator/cells/{id}"), Some(body)).await;
+        assert_eq!(
+            (answer.problem(422), answer.field("field")),
+            ("invalid_field".to_owned(), field.to_owned())
+        );
+    }
+    let elsewhere = json!({ "region": "europe-west1", "capacity": 1000 });
+    let answer = world.operate(Method::PUT, "/operator/cells/two", Some(elsewhere)).await;
+    assert_eq!(answer.problem(409), "conflict");
     let tenants = format!("/organisations/{organisation}/tenants");
     let of = |capacity: u64| json!({ "name": "a", "placement": { "capacity": capacity } });
     // Many at once: as many as fit, and none more.
@@ -293,7 +316,7 @@ async fn no_declaration_leads_into_its_own_regions(database: &Database) {
         .map(|cell| cell["region"].as_str().unwrap().to_owned())
         .collect();
     let seen_there = resolve(None, &homes[0]).unwrap();
-    note(&world, &tenant, &[seen(seen_there.code, 10_000, 1)]).await;
+    note(&world, &tenant, &[seen(seen_there.code, 10_000, 0)]).await;
     let all: Vec<String> = RegionRef::all().map(|region| region.to_string()).collect();
     let region = proptest::prop_oneof![
         3 => proptest::sample::select(homes.clone()),

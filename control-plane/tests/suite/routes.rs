@@ -111,6 +111,7 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
     // Its signature is asked for, not who sends it.
     ("POST", "/payments/webhook", Who::Signed, ""),
     ("GET", "/operator/organisations", Who::Operator, ""),
+    ("PUT", "/operator/cells/{cell}", Who::Operator, r#"{"region":"aws:eu-west-1","capacity":1}"#),
     ("GET", "/operator/margins", Who::Operator, ""),
     (
         "POST",
@@ -261,6 +262,7 @@ impl Victim {
             .replace("{key}", &self.key)
             .replace("{month}", "2026-09")
             .replace("{number}", "1")
+            .replace("{cell}", "eu-dublin")
     }
 }
 

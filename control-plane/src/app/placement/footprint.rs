@@ -8,9 +8,9 @@ use crate::app::access::Actor;
 use crate::app::placement::decision::Declaration;
 use crate::app::quotas::plan::Plan;
 use crate::db::change::{Entry, Scope};
-use crate::db::placements::{self, ConflictRow, FootprintRow, from_json};
+use crate::db::placements::{self, ConflictRow, FootprintRow};
 use crate::db::tenants::TenantRow;
-use crate::db::{DbError, cells, members, organisations, tenants};
+use crate::db::{DbError, cells, from_json, members, organisations, tenants};
 use crate::error::AppError;
 use crate::limits::{MAX_FOOTPRINT_ROWS, MAX_PAGE};
 use crate::placement::{
@@ -99,7 +99,7 @@ impl App {
         let declaration: Declaration = from_json(&row.declaration)?;
         let needs = needs_of(&declaration, plan, cells_of(Some(&row)))?;
         let cells = choosable(&cells::all(&mut *db).await?, &needs.current);
-        let observed = observations(&mut *db, &tenant.id).await?;
+        let observed = observations(&mut *db, &tenant.id, self.now_ms()).await?;
         let placed = Placed { home: row.home_cell, standby: row.standby_cell };
         let report = review(&observed, &needs, &placed, &cells, NoiseThreshold::default());
         report.map(Some).map_err(|error: PlacementError| {
@@ -116,17 +116,19 @@ impl App {
         seen: &[Observation],
     ) -> Result<(), AppError> {
         let Some(tenant) = tenants::by_id(self.db.pool(), tenant_id).await? else { return Ok(()) };
+        let now_ms = self.now_ms();
         let mut change = self.db.change().await?;
         change.lock(Scope::Organisation(&tenant.organisation_id)).await?;
-        let mut known = placements::footprint(change.conn(), tenant_id).await?;
+        let mut known = placements::footprint(change.conn(), tenant_id, i64::MIN).await?;
         for observation in seen {
+            // A clock that is ahead does not keep a place known for longer.
             let row = FootprintRow {
                 provider: observation.provider.clone(),
                 region: observation.region.clone(),
                 zone: observation.zone.clone(),
                 samples: i64::try_from(observation.samples).unwrap_or(i64::MAX),
-                first_seen_ms: observation.first_seen_ms,
-                last_seen_ms: observation.last_seen_ms,
+                first_seen_ms: observation.first_seen_ms.min(now_ms),
+                last_seen_ms: observation.last_seen_ms.min(now_ms),
             };
             let same = |other: &FootprintRow| {
                 (&other.provider, &other.region, &other.zone) == (&row.provider, &row.region, &row.zone)
@@ -144,7 +146,6 @@ impl App {
             change.commit_silently().await?;
             return Ok(());
         };
-        let now_ms = self.now_ms();
         for conflict in &conflicts {
             let row = ConflictRow {
                 role: role_name(conflict.role).to_owned(),
