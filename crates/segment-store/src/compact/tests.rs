@@ -11,7 +11,7 @@ use telemetry::MetricBatch;
 use super::*;
 use crate::testing::{Faults, Faulty, MemoryBucket, SimClock, float_rows, floats_of, tenant};
 use crate::{
-    GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest,
+    Counted, GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest,
     read_tenant_manifest,
 };
 
@@ -392,6 +392,42 @@ async fn what_is_left_behind_is_deleted_and_graces_are_kept() {
     let keys = world.keys().await;
     assert!(orphans.iter().all(|key| !keys.contains(key)), "{keys:?}");
     assert_eq!(world.stored("a").await.len(), 1);
+}
+
+/// What is asked of the bucket for each tenant is to read and to replace its manifest and to put its segment, and once a day to read its
+/// manifest; and nothing when there is nothing to do.
+#[tokio::test(start_paused = true)]
+async fn few_requests_are_for_one_tenant_and_at_rest_none() {
+    let mut asked = Vec::new();
+    for tenants in [10_u64, 110] {
+        let world = World::new();
+        let names: Vec<String> = (0..tenants).map(|number| format!("t{number}")).collect();
+        let samples = [("up", minute(0), 1.0)];
+        let of_all: Vec<(&str, &[Sample])> = names.iter().map(|name| (name.as_str(), &samples[..])).collect();
+        for at in 0..5 {
+            world.write(at, &of_all).await;
+        }
+        // By this one the window is over.
+        world.write(130, &of_all[..1]).await;
+        tokio::time::sleep(Duration::from_secs(140 * 60)).await;
+        let counted = Arc::new(Counted::new(Arc::clone(&world.bucket) as _));
+        let settings = CompactorSettings::default();
+        let parts = CompactorParts { settings, ..world.parts(Arc::clone(&counted) as _) };
+        let mut compactor = Compactor::new(parts);
+        let mut of_rounds = [0; 3];
+        for of_round in &mut of_rounds {
+            let before = counted.counts().total();
+            while compactor.step().await.unwrap() != Step::Rest {}
+            *of_round = counted.counts().total() - before;
+            tokio::time::sleep(CompactorSettings::default().sweep_interval).await;
+        }
+        assert_eq!(compactor.stats().absorptions, tenants);
+        asked.push(of_rounds);
+    }
+    // And one look at the shard's manifest for each few tenants.
+    let more = asked[1][0] - asked[0][0];
+    assert!((400..=410).contains(&more), "{asked:?}");
+    assert_eq!(asked[1][1..], asked[0][1..], "looking through everything is a listing");
 }
 
 /// Compactors that race each other over a bucket that fails in every way: each sample is there once and counted once.
