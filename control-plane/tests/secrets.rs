@@ -16,6 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_plane::payments::{Stripe, StripeSettings};
 use control_plane::ports::Mail;
 use control_plane::{RootSecret, Secret};
 use http::Method;
@@ -24,7 +25,7 @@ use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
 use database::Database;
-use world::{PASSWORD, World};
+use world::{OPERATOR, PASSWORD, World};
 
 /// Keeps every line that is logged.
 #[derive(Clone, Default)]
@@ -57,7 +58,13 @@ async fn neither_logs_nor_errors_nor_the_database_hold_a_secret() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let files = tempfile::TempDir::new().unwrap();
     let database = Database::sqlite_in(files.path());
-    let world = World::new(&database).await;
+    // A payment provider that nobody can reach.
+    let stripe = Stripe::new(StripeSettings {
+        url: "http://127.0.0.1:9".to_owned(),
+        api_key: Secret::new("sk_live_hidden".to_owned()),
+        webhook_secret: Secret::new("whsec_hidden".to_owned()),
+    });
+    let world = World::with_payments(&database, Arc::new(stripe.unwrap())).await;
     let mut secrets = vec![PASSWORD.to_owned()];
     let mut refusals = Vec::new();
 
@@ -117,6 +124,19 @@ async fn neither_logs_nor_errors_nor_the_database_hold_a_secret() {
     let wrong_shape = json!({ "email": email, "password": [PASSWORD] });
     refusals.push(world.ask("/sessions", wrong_shape).await);
     world.place.access_when(|directory| directory.key_count() == 2).await;
+
+    // A bill that cannot be paid, three days into the next month.
+    world.records.samples(&tenant, 497_222, 300_000_000);
+    world.clock.advance_to_s(1_790_812_800 + 3 * 24 * 3600);
+    world.settle().await;
+    let person = world.back(&person).await;
+    let pay = format!("/organisations/{organisation}/invoices/2026-09/payment");
+    let unpaid = world.send(Method::POST, &pay, Some(&person.token), None).await.expect(503);
+    world.operate(Method::GET, "/operator/organisations", None).await.expect(200);
+    refusals.push(world.operate(Method::GET, "/account", None).await);
+    refusals.push(world.ask("/payments/webhook", json!({ "id": "evt_1" })).await);
+    secrets.extend(["sk_live_hidden", "whsec_hidden", OPERATOR].map(str::to_owned));
+    assert!(secrets.iter().all(|secret| !unpaid.text.contains(secret)), "{unpaid:?}");
     world.control_plane.shut_down().await;
 
     let logged = String::from_utf8(lines.0.lock().clone()).unwrap();
@@ -148,7 +168,16 @@ fn debug_shows_no_secret() {
         subject: "subject".to_owned(),
         text: "#token=hidden-token".to_owned(),
     };
-    let shown =
-        format!("{mail:?} {:?} {:?}", Secret::new("hidden-word".to_owned()), RootSecret::new([77; 32]));
+    let settings = StripeSettings {
+        url: "http://127.0.0.1:9".to_owned(),
+        api_key: Secret::new("hidden-key".to_owned()),
+        webhook_secret: Secret::new("hidden-secret".to_owned()),
+    };
+    let stripe = Stripe::new(settings.clone()).unwrap();
+    let shown = format!(
+        "{mail:?} {:?} {:?} {settings:?} {stripe:?}",
+        Secret::new("hidden-word".to_owned()),
+        RootSecret::new([77; 32])
+    );
     assert!(!shown.contains("hidden") && !shown.contains("77"), "{shown}");
 }

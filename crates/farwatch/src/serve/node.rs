@@ -101,6 +101,7 @@ pub struct Node {
     compactor: Mutex<Option<CompactorHandle>>,
     stop: CancellationToken,
     directory_poller: Mutex<Option<JoinHandle<()>>>,
+    stop_reporting: CancellationToken,
     reporter: Mutex<Option<JoinHandle<()>>>,
     _data: DataLock,
 }
@@ -218,6 +219,7 @@ impl Node {
         };
 
         let stop = CancellationToken::new();
+        let stop_reporting = CancellationToken::new();
         let reporter = Reporter {
             bucket: Arc::clone(&shared),
             access: Arc::clone(&access),
@@ -228,7 +230,7 @@ impl Node {
             process: format!("{:032x}", seed()?.rng().random::<u128>()),
             control: news,
         };
-        let reporter = Mutex::new(Some(tokio::spawn(reporter.run(stop.clone()))));
+        let reporter = Mutex::new(Some(tokio::spawn(reporter.run(stop_reporting.clone()))));
         let poller = directory::poll(
             Arc::clone(&shared),
             Arc::clone(&access),
@@ -250,6 +252,7 @@ impl Node {
             compactor,
             stop,
             directory_poller,
+            stop_reporting,
             reporter,
             _data: data,
         };
@@ -283,7 +286,8 @@ impl Node {
     }
 
     async fn end_background(&self) {
-        // What it still has to tell, the control plane is to hear.
+        // Nothing is written any more: this is the last report.
+        self.stop_reporting.cancel();
         let reporter = self.reporter.lock().take();
         if let Some(reporter) = reporter
             && let Err(error) = reporter.await

@@ -10,6 +10,7 @@ mod bill;
 mod command_line;
 mod compaction;
 mod control_plane;
+mod costs;
 mod drills;
 mod first_start;
 mod object_store;
