@@ -12,6 +12,8 @@ use crate::harness::farwatch::BINARY;
 use crate::harness::remote_write::{request, series, write, write_with_key};
 use crate::harness::{Farwatch, Options, eventually, now_ms, signup_token};
 
+mod sharing;
+
 /// What holds for revocations and limits, everywhere.
 const ENFORCED_WITHIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
