@@ -542,7 +542,7 @@ impl World {
 }
 
 /// What the operator's requests are sent with.
-pub(crate) const OPERATOR: &str = "the operator's token";
+pub(crate) const OPERATOR: &str = "operator-hidden-4711";
 
 /// The world around a control plane.
 #[derive(Clone, Copy)]
