@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use farwatch::arenas;
 use farwatch::cli::{Cli, Command, ConfigCommand, SegmentCommand, TenantCommand};
 use farwatch::commands::account::session::{Session, SessionFile};
 use farwatch::commands::account::{
@@ -16,7 +17,11 @@ use farwatch::serve::{self, logging};
 use segment_store::{Clock, SystemClock};
 
 fn main() -> ExitCode {
-    let outcome = run(Cli::parse().command);
+    let command = Cli::parse().command;
+    if matches!(command, Command::Serve(_) | Command::Compact(_)) {
+        arenas::limit();
+    }
+    let outcome = run(command);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
