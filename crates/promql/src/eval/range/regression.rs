@@ -24,11 +24,19 @@ const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 const MAX_WHOLE_SUM: f64 = (1_u64 << 62) as f64;
 /// A result has lost too many digits when it is smaller than its terms by this factor.
 const MAX_CANCELLATION: f64 = 1e4;
+/// The same where our own sums are exact: then only Prometheus loses digits, and it keeps nine of them up to here. A counter grows by
+/// a small part of its value within a window, so this is where most are.
+const MAX_WHOLE_CANCELLATION: f64 = 1e6;
 
 /// Whether `result`, to which terms of up to the size of `terms` add up, has most of their digits.
 pub(super) fn keeps_digits(result: f64, terms: &[f64]) -> bool {
+    cancels_at_most(MAX_CANCELLATION, result, terms)
+}
+
+/// Whether no term is larger than `result` by more than a factor.
+fn cancels_at_most(factor: f64, result: f64, terms: &[f64]) -> bool {
     // Not with NaN, of which no comparison holds.
-    terms.iter().all(|term| term.abs() <= result.abs() * MAX_CANCELLATION)
+    terms.iter().all(|term| term.abs() <= result.abs() * factor)
 }
 
 /// A line through samples.
@@ -295,7 +303,8 @@ impl<'a> WholeWindow<'a> {
         let covariance = count * xy - x * y;
         let variance = count * xx - x * x;
         // Those of the values themselves are what Prometheus works with.
-        let exact = keeps_digits(covariance, &[count * xy, count * (xy + x * first)])
+        let terms = [count * xy, count * (xy + x * first)];
+        let exact = cancels_at_most(MAX_WHOLE_CANCELLATION, covariance, &terms)
             && keeps_digits(variance, &[count * xx]);
         exact.then(|| Line { slope: covariance * 1e3 / variance, count, x: x / 1e3, y: y + count * first })
     }
