@@ -199,7 +199,11 @@ impl From<AnsweredSeries> for QueriedSeries {
     }
 }
 
-fn success(response: Response) -> Result<Bytes, ApiError> {
+/// The body of an answer that says yes.
+///
+/// # Errors
+/// When it says no.
+pub fn success(response: Response) -> Result<Bytes, ApiError> {
     if response.status.is_success() {
         return Ok(response.body);
     }

@@ -43,6 +43,8 @@ pub enum Command {
     Storage(Storage),
     /// Ask a process that has just started, over compacted data in an S3 bucket that is some milliseconds away.
     Cold(Cold),
+    /// Measure how long it takes until a new key, a limit and a revocation hold where data is written.
+    Enforce(Enforce),
 }
 
 /// Which server.
@@ -372,6 +374,26 @@ pub struct Cold {
     /// Which samples.
     #[command(flatten)]
     pub workload: WorkloadArgs,
+}
+
+/// `loadtest enforce`.
+#[derive(Debug, Args)]
+pub struct Enforce {
+    /// A farwatch binary.
+    #[arg(long)]
+    pub farwatch: PathBuf,
+    /// A further argument of `farwatch serve`, such as --args=--database-url=postgres://…; may be repeated.
+    #[arg(long)]
+    pub args: Vec<String>,
+    /// How often a key is made, limited and revoked.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// Seed of the pauses between rounds.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Directory below which data and logs go [default: the system's temporary directory].
+    #[arg(long)]
+    pub work_dir: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -46,6 +46,18 @@ impl Endpoint {
         let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
         Ok(Self { authority, path_prefix: uri.path().trim_end_matches('/').to_owned(), key })
     }
+
+    /// The same server with another credential.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// The same server without a credential.
+    #[must_use]
+    pub fn without_key(&self) -> Self {
+        Self { key: None, ..self.clone() }
+    }
 }
 
 /// An answer of any status.

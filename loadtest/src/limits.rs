@@ -62,3 +62,12 @@ pub const COLD_PAUSE: Duration = Duration::from_millis(300);
 
 /// How often a question is asked again of a process that has answered it.
 pub const COLD_WARM_RUNS: usize = 5;
+
+/// What holds for revocations and limits, everywhere: `loadtest enforce` fails when one takes longer.
+pub const ENFORCE_BOUND: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at whether a change holds. What is measured is exact to about this and one request.
+pub const ENFORCE_POLL: Duration = Duration::from_millis(5);
+
+/// Rounds are at most so long apart, which is longer than the data plane takes between two looks at its directory.
+pub const ENFORCE_PAUSE_MAX: Duration = Duration::from_secs(3);

@@ -3,6 +3,7 @@
 pub mod cold;
 pub mod compare;
 pub mod drill;
+pub mod enforce;
 pub mod queries;
 pub mod storage;
 pub mod visible;
@@ -113,5 +114,6 @@ pub async fn run(command: &Command) -> Result<Outcome, CommandError> {
         Command::Queries(args) => queries::run(args).await,
         Command::Cold(args) => cold::run(args).await,
         Command::Storage(args) => storage::run(args).await,
+        Command::Enforce(args) => enforce::run(args).await,
     }
 }
