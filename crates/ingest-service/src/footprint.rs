@@ -1,7 +1,7 @@
 //! Where a tenant's telemetry says that it comes from: how many samples named which cloud region.
 //!
 //! OTLP says it once for all samples of a resource, so those are counted exactly. Remote write says it by labels, of `target_info`
-//! or of every series where somebody set external labels; there, one sample in [`SAMPLED`] is looked at and counts for all of
+//! or of every series where somebody set external labels; there, one sample in `SAMPLED` is looked at and counts for all of
 //! them, since looking at each would cost more than it tells.
 
 use std::collections::HashMap;

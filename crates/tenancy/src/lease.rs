@@ -1,6 +1,6 @@
 //! One tenant's rates shared by many processes that know nothing of each other.
 //!
-//! Each process says every [`LEASE_REFRESH`] how much its clients ask for and how much it has let in, and gets a share of the rate
+//! Each process says every `LEASE_REFRESH` how much its clients ask for and how much it has let in, and gets a share of the rate
 //! for [`LEASE_TIME`]. The lease server keeps a [`Ledger`] for each tenant:
 //!
 //! - Shares follow what is asked for, beside a small one for everybody, so that who was quiet can begin.

@@ -35,9 +35,9 @@ use telemetry::TenantId;
 use tokio::sync::Semaphore;
 
 use crate::limits::{GETS_AT_ONCE, MAX_GET_BYTES, TENANT_SHARE_OF_GETS};
+pub use dropped::{is_failed_write, pages_not_written};
 use flights::{Flights, Pilot};
 use hedge::Hedging;
-pub use dropped::{is_failed_write, pages_not_written};
 pub use page::PageKind;
 use page::{Page, PageKey};
 use shares::owner_of;

@@ -152,16 +152,17 @@ fn looked_up(
     bucket: &Bucket,
     tenant: &TenantId,
     with_provisional: bool,
+    range: (i64, i64),
 ) -> (BTreeSet<Labels>, BTreeSet<String>) {
-    let view = tail.view(tenant, with_provisional, EVER.0, EVER.1);
+    let view = tail.view(tenant, with_provisional, range.0, range.1);
     let cold = cold_batches(bucket, tenant, &view);
     let (mut series, mut names) = (BTreeSet::new(), BTreeSet::new());
-    let flow = for_each_series(&view, &cold, &[], EVER, |found| {
+    let flow = for_each_series(&view, &cold, &[], range, |found| {
         series.insert(found.labels().clone());
         ControlFlow::Continue(())
     });
     assert!(flow.is_continue());
-    let flow = for_each_name_set(&view, &cold, &[], EVER, |found| {
+    let flow = for_each_name_set(&view, &cold, &[], range, |found| {
         names.extend(found.labels().iter().map(|(name, _)| name.to_owned()));
         ControlFlow::Continue(())
     });
@@ -169,18 +170,23 @@ fn looked_up(
     (series, names)
 }
 
-fn label_values(tail: &Tail, tenant: &TenantId, with_provisional: bool) -> BTreeSet<(String, String)> {
-    let view = tail.view(tenant, with_provisional, EVER.0, EVER.1);
+fn label_values(
+    tail: &Tail,
+    tenant: &TenantId,
+    with_provisional: bool,
+    range: (i64, i64),
+) -> BTreeSet<(String, String)> {
+    let view = tail.view(tenant, with_provisional, range.0, range.1);
     let mut pairs = BTreeSet::new();
     for generation in &view.generations {
         let mut names = Vec::new();
-        generation.for_each_name((i64::MIN, i64::MAX), |name| names.push(name.to_owned()));
+        generation.for_each_name(range, |name| names.push(name.to_owned()));
         for name in names {
-            let before = pairs.len();
-            generation.for_each_value(&name, (i64::MIN, i64::MAX), |value| {
-                _ = pairs.insert((name.clone(), value.to_owned()))
-            });
-            assert!(pairs.len() > before || view.generations.len() > 1, "{name} is listed and has no value");
+            let mut values = Vec::new();
+            generation.for_each_value(&name, range, |value| values.push(value.to_owned()));
+            assert!(!values.is_empty(), "{name} is listed and has no value");
+            assert!(values.is_sorted_by(|a, b| a < b), "{values:?}");
+            pairs.extend(values.into_iter().map(|value| (name.clone(), value)));
         }
     }
     pairs
@@ -315,16 +321,21 @@ proptest! {
                             .collect();
                         prop_assert_eq!(latest, expected, "the latest up to {}", range.1);
                     }
-                    let series: BTreeSet<Labels> = expected.keys().cloned().collect();
-                    let names: BTreeSet<String> =
-                        series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned())).collect();
-                    prop_assert_eq!(looked_up(&tail, &bucket, &tenant(number), with_provisional), (series, names));
-                    if tail.stats().cold_partitions == 0 {
-                        let pairs = expected
-                            .keys()
+                    for range in [EVER, (i64::MIN, 25)] {
+                        let is_within = |samples: &BTreeMap<i64, Value>| samples.range(..=range.1).next().is_some();
+                        let present = expected.iter().filter(|(_, samples)| is_within(samples));
+                        let series: BTreeSet<Labels> = present.map(|(labels, _)| labels.clone()).collect();
+                        let pairs: BTreeSet<(String, String)> = series
+                            .iter()
                             .flat_map(|labels| labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())))
-                            .collect::<BTreeSet<_>>();
-                        prop_assert_eq!(label_values(&tail, &tenant(number), with_provisional), pairs);
+                            .collect();
+                        let names: BTreeSet<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+                        let found = looked_up(&tail, &bucket, &tenant(number), with_provisional, range);
+                        prop_assert_eq!(found, (series, names));
+                        if tail.stats().cold_partitions == 0 {
+                            let found = label_values(&tail, &tenant(number), with_provisional, range);
+                            prop_assert_eq!(found, pairs);
+                        }
                     }
                 }
             }
@@ -360,15 +371,15 @@ fn a_provisional_sample_is_seen_at_once_and_a_withdrawn_one_never_again() {
     assert_eq!(read(&tail, &bucket, &nobody, true, &[], EVER), Answer::new());
     tail.settle(&segment(1), FlushOutcome::Withdrawn);
     assert_eq!(read(&tail, &bucket, &acme, true, &[], EVER), Answer::new());
-    assert_eq!(label_values(&tail, &acme, true), BTreeSet::new());
+    assert_eq!(label_values(&tail, &acme, true, EVER), BTreeSet::new());
     assert!(!tail.knows(&segment(1)), "a listing may still show it");
     // The client sends it again.
     offer(&tail, 2, vec![(acme.clone(), batch(&[(1, 10, Value::Float(1))]))]);
     assert_eq!(read(&tail, &bucket, &acme, true, &[], EVER), expected);
-    assert_eq!(label_values(&tail, &acme, true).len(), 3);
+    assert_eq!(label_values(&tail, &acme, true, EVER).len(), 3);
     tail.settle(&segment(2), FlushOutcome::Durable);
     assert_eq!(read(&tail, &bucket, &acme, false, &[], EVER), expected);
-    assert_eq!(label_values(&tail, &acme, false).len(), 3);
+    assert_eq!(label_values(&tail, &acme, false, EVER).len(), 3);
 }
 
 #[test]

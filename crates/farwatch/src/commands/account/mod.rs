@@ -2,11 +2,11 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`client`] | requests to the control plane, and what it refuses |
+//! | `client` | requests to the control plane, and what it refuses |
 //! | [`session`] | who is logged in: the file that `farwatch login` leaves |
-//! | [`prompt`] | asks at the terminal |
-//! | [`choice`] | which organisation and tenant is meant |
-//! | [`show`] | tables, times and sizes |
+//! | `prompt` | asks at the terminal |
+//! | `choice` | which organisation and tenant is meant |
+//! | `show` | tables, times and sizes |
 //! | [`signup`], [`login`], [`tenants`], [`keys`], [`quota`], [`usage`], [`invoice`], [`placement`] | the commands |
 
 mod choice;
