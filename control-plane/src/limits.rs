@@ -83,11 +83,16 @@ pub const MAX_CELL_ID_BYTES: usize = 40;
 /// Most entries of each list that a tenant declares of its place.
 pub const MAX_DECLARED_PLACES: usize = 100;
 
+/// Most capacity that a tenant may declare where its plan has no ceiling, in samples a second: a fifth of a cell as they are by
+/// default.
+pub const MAX_DECLARED_CAPACITY: u64 = 10_000_000;
+
 /// Most different places that a tenant's telemetry is counted for: more than anybody runs in, unless telemetry makes them up.
 pub const MAX_FOOTPRINT_ROWS: usize = 500;
 
-/// The limits that leases share are read again after so long.
-pub const LEASED_LIMITS_TIME: Duration = Duration::from_secs(4);
+/// The limits that leases share are read again after so long: with a lease's refresh each 2 s, a limit that is lowered holds
+/// within 5 s.
+pub const LEASED_LIMITS_TIME: Duration = Duration::from_secs(1);
 
 /// Ledgers of leases that nobody uses are forgotten so often.
 pub const LEDGERS_SWEPT_EVERY: Duration = Duration::from_secs(60);
@@ -136,6 +141,10 @@ pub const REPORTS_KNOWN_MS: i64 = 30 * DAY_MS;
 
 /// Most metric names, or API keys, of a tenant that are counted apart in a month. What goes beyond has no name in bills.
 pub const MAX_ATTRIBUTED_NAMES: usize = 5_000;
+
+/// Longest text from telemetry that goes into an index of the database, in bytes: PostgreSQL refuses rows of more than 2.7 KB
+/// there, and a row has three such texts at most.
+pub const MAX_INDEXED_BYTES: usize = 512;
 
 /// Stored bytes are measured so often.
 pub const MEASURE_INTERVAL_MS: i64 = 3_600_000;

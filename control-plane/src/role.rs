@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 pub enum Role {
     /// Everything, the owners among it. An organisation has one at least.
     Owner,
-    /// Everything but owners and money.
+    /// Everything but owners, money, and who has to do with it.
     Admin,
-    /// Makes and revokes API keys.
+    /// Makes and revokes API keys, but for those that administer.
     Member,
     /// Sees and settles bills, sets the spend limit; sees no keys.
     Billing,
@@ -28,13 +28,13 @@ pub(crate) enum Permission {
     ReadOrganisation,
     /// Rename the organisation.
     ManageOrganisation,
-    /// Invite, remove, and give any role but owner's.
+    /// Invite, remove, and give the roles that not only owners give.
     ManageMembers,
     /// Make, rename and delete tenants.
     ManageTenants,
     /// List a tenant's API keys.
     ReadKeys,
-    /// Make, rotate and revoke a tenant's API keys.
+    /// Make, rotate and revoke a tenant's API keys; for those with the scope `admin` that takes [`Self::ManageQuotas`].
     ManageKeys,
     /// See a tenant's limits.
     ReadQuotas,
@@ -68,6 +68,11 @@ impl Role {
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+
+    /// Whether only an owner gives or takes it: an admin may not settle bills, nor get there by way of another's role.
+    pub(crate) const fn is_owners_to_give(self) -> bool {
+        matches!(self, Self::Owner | Self::Billing)
     }
 
     pub(crate) const fn may(self, permission: Permission) -> bool {

@@ -267,12 +267,22 @@ async fn clean_up(app: Arc<App>, stop: CancellationToken) {
 }
 
 async fn settle_usage(app: &App, usage: &dyn UsageSource) -> Result<(), FoldError> {
-    app.count_activity(usage).await?;
-    app.fold_usage(usage).await?;
+    let counted = app.count_activity(usage).await;
+    let folded = app.fold_usage(usage).await;
+    // Whatever failed: what there is of usage is compared with limits.
     app.watch_spending().await?;
+    both(counted, folded)?;
     // All ledgers were folded after the grace of what is due had ended.
     app.finalise_invoices().await?;
     Ok(())
+}
+
+/// The first error, when the other is in the log.
+fn both(counted: Result<(), FoldError>, folded: Result<(), FoldError>) -> Result<(), FoldError> {
+    if let (Err(_), Err(error)) = (&counted, &folded) {
+        tracing::warn!(error = error as &dyn std::error::Error, "usage cannot be folded either");
+    }
+    counted.and(folded)
 }
 
 /// Keeps usage, spend limits and invoices current: what there is news of at once, and everything at intervals.
@@ -290,14 +300,15 @@ async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop:
                 news.tenants.lock().clear();
                 return settle_usage(&app, &*usage).await;
             }
-            if reported {
-                app.count_activity(&*usage).await?;
-            }
+            let counted = if reported { app.count_activity(&*usage).await } else { Ok(()) };
             let tenants = std::mem::take(&mut *news.tenants.lock());
-            for tenant in &tenants {
-                app.fold_tenant(&*usage, tenant).await?;
+            let folded = app.fold_tenants(&*usage, tenants.iter().cloned()).await;
+            let watched = app.watch_spending_of_tenants(&tenants).await;
+            if folded.is_err() || watched.is_err() {
+                news.tenants.lock().extend(tenants);
             }
-            Ok(app.watch_spending_of_tenants(&tenants).await?)
+            watched?;
+            both(counted, folded)
         };
         let outcome = tokio::select! {
             biased;

@@ -7,7 +7,7 @@ use super::access::Actor;
 use crate::billing::{Credit, CreditKind, Currency};
 use crate::db::change::{Entry, Scope};
 use crate::db::credits::{self, CreditRow};
-use crate::db::from_json;
+use crate::db::{from_json, organisations, plans};
 use crate::error::AppError;
 use crate::limits::{MAX_CREDITS, MAX_REASON_CHARS};
 use crate::role::Permission;
@@ -60,6 +60,9 @@ impl App {
         actor.operator()?;
         let now_ms = self.now_ms();
         let now_s = now_ms.div_euclid(1000);
+        if !matches!(new.kind, CreditKind::Sla | CreditKind::Promotion) {
+            return Err(AppError::invalid("kind", "is sla or promotion; others come about by themselves"));
+        }
         if new.micros <= 0 {
             return Err(AppError::invalid("micros", "is more than zero"));
         }
@@ -74,6 +77,16 @@ impl App {
         let mut change = self.db.change().await?;
         if !change.lock(Scope::Organisation(organisation_id)).await? {
             return Err(AppError::NotFound("organisation"));
+        }
+        let organisation = organisations::by_id(change.conn(), organisation_id).await?;
+        let plan = organisation.ok_or(AppError::NotFound("organisation"))?.plan;
+        let versions = plans::all(change.conn()).await?;
+        // All versions of a plan have one currency.
+        if let Some(billed) = versions.iter().find(|version| version.plan == plan)
+            && billed.currency != new.currency
+        {
+            let problem = format!("is {}, which the organisation is billed in", billed.currency);
+            return Err(AppError::invalid("currency", problem));
         }
         if credits::of_organisation(change.conn(), organisation_id).await?.len() >= MAX_CREDITS {
             return Err(AppError::Full(format!("an organisation is granted {MAX_CREDITS} credits at most")));

@@ -25,7 +25,7 @@ impl App {
         let email = email::normalised(address)?;
         let (mut change, own) =
             self.change_organisation(actor, organisation_id, Permission::ManageMembers).await?;
-        if role == Role::Owner && own != Role::Owner {
+        if role.is_owners_to_give() && own != Role::Owner {
             return Err(owners_only());
         }
         self.throttle.mail(&email)?;

@@ -37,6 +37,15 @@ impl KeyState {
     }
 }
 
+/// What it takes to make a key with these scopes: one with `admin` sets limits, so who makes it must be allowed to.
+fn needed_for(scopes: &str) -> Permission {
+    if scopes.split(' ').any(|scope| scope == KeyScope::Admin.as_str()) {
+        Permission::ManageQuotas
+    } else {
+        Permission::ManageKeys
+    }
+}
+
 /// What somebody wants of a new key.
 #[derive(Debug)]
 pub(crate) struct NewKey {
@@ -77,13 +86,14 @@ impl App {
         if expires_at_ms <= now_ms || expires_at_ms > now_ms.saturating_add(MAX_KEY_LIFE_MS) {
             return Err(AppError::invalid("expires_at_ms", "lies ahead, ten years from now at most"));
         }
-        let (mut change, tenant) = self.change_tenant(actor, tenant_id, Permission::ManageKeys).await?;
+        let scopes = scopes.join(" ");
+        let (mut change, tenant) = self.change_tenant(actor, tenant_id, needed_for(&scopes)).await?;
         let row = KeyRow {
             id: String::new(),
             tenant_id: tenant_id.to_owned(),
             name,
             sha256: String::new(),
-            scopes: scopes.join(" "),
+            scopes,
             priority: new.priority.as_str().to_owned(),
             networks,
             created_at_ms: now_ms,
@@ -145,7 +155,10 @@ impl App {
         if !(0..=MAX_OVERLAP_S).contains(&overlap_s) {
             return Err(AppError::invalid("overlap_s", format!("is 0 to {MAX_OVERLAP_S} (30 days)")));
         }
-        let (mut change, tenant) = self.change_tenant(actor, tenant_id, Permission::ManageKeys).await?;
+        // A key's scopes never change.
+        let known = keys::by_id(self.db.pool(), id).await?.filter(|key| key.tenant_id == tenant_id);
+        let needed = known.map_or(Permission::ManageKeys, |key| needed_for(&key.scopes));
+        let (mut change, tenant) = self.change_tenant(actor, tenant_id, needed).await?;
         let now_ms = self.now_ms();
         let old = live_key(&mut change, tenant_id, id, now_ms).await?;
         let life_ms = old.expires_at_ms.map_or(DEFAULT_LIFE_MS, |expiry| expiry - old.created_at_ms);

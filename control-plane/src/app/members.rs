@@ -20,7 +20,7 @@ impl App {
         Ok(members::all(self.db.pool(), organisation_id).await?)
     }
 
-    /// Gives a member another role. Only an owner makes or unmakes owners, and one stays.
+    /// Gives a member another role. Some are for owners to give and take, and one owner stays.
     pub(crate) async fn set_role(
         &self,
         actor: &Actor,
@@ -31,7 +31,7 @@ impl App {
         let (mut change, own) =
             self.change_organisation(actor, organisation_id, Permission::ManageMembers).await?;
         let before = role_of(&mut change, organisation_id, user_id).await?;
-        if own != Role::Owner && (before == Role::Owner || role == Role::Owner) {
+        if own != Role::Owner && (before.is_owners_to_give() || role.is_owners_to_give()) {
             return Err(owners_only());
         }
         if before == Role::Owner && role != Role::Owner {
@@ -60,10 +60,10 @@ impl App {
         let needed = if leaves { Permission::ReadOrganisation } else { Permission::ManageMembers };
         let (mut change, own) = self.change_organisation(actor, organisation_id, needed).await?;
         let before = role_of(&mut change, organisation_id, user_id).await?;
+        if !leaves && own != Role::Owner && before.is_owners_to_give() {
+            return Err(owners_only());
+        }
         if before == Role::Owner {
-            if own != Role::Owner {
-                return Err(owners_only());
-            }
             keep_an_owner(&mut change, organisation_id).await?;
         }
         members::remove(change.conn(), organisation_id, user_id).await?;
@@ -80,7 +80,7 @@ impl App {
 }
 
 pub(super) fn owners_only() -> AppError {
-    AppError::Forbidden("only an owner makes, changes or removes owners".to_owned())
+    AppError::Forbidden("only an owner gives, changes or takes the roles owner and billing".to_owned())
 }
 
 async fn role_of(change: &mut Change, organisation_id: &str, user_id: &str) -> Result<Role, AppError> {

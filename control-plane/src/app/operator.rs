@@ -22,6 +22,9 @@ impl App {
     /// Revenue beside cost in a month, from final invoices and drafts.
     pub(crate) async fn margins(&self, actor: &Actor, month: Month) -> Result<Margins, AppError> {
         actor.operator()?;
+        if month > self.this_month()? {
+            return Err(AppError::invalid("month", "is this one at the latest"));
+        }
         let costs = self.costs.clone();
         let (mut invoices, mut left_out): (Vec<Invoice>, Vec<String>) = Default::default();
         for id in organisations::ids(self.db.pool()).await? {

@@ -59,7 +59,11 @@ impl App {
                 PaymentError::Unavailable(_) => {
                     AppError::Unavailable("the payment provider cannot be reached; try again later")
                 }
-                PaymentError::Refused(_) => AppError::Internal,
+                // What it says is for who runs this, and in the log.
+                PaymentError::Refused(_) => AppError::Conflict(
+                    "the payment provider refuses to take this payment; ask who runs this control plane for another way to pay"
+                        .to_owned(),
+                ),
             }
         })?;
         if let PaymentOffer::Page { reference, url } = &offer {

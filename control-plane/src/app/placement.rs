@@ -19,7 +19,7 @@ use crate::db::placements::{self, PlacementRow};
 use crate::db::tenants::TenantRow;
 use crate::db::{DbError, from_json, organisations, to_json};
 use crate::error::AppError;
-use crate::limits::{FOOTPRINT_LIFE_MS, MAX_CELL_ID_BYTES, MAX_DECLARED_PLACES};
+use crate::limits::{FOOTPRINT_LIFE_MS, MAX_CELL_ID_BYTES, MAX_DECLARED_CAPACITY, MAX_DECLARED_PLACES};
 use crate::placement::limits::MAX_CELLS;
 use crate::placement::{Cell, Dependency, Needs, Observation, PlacementError, RegionRef, place, resolve};
 use crate::role::Permission;
@@ -90,6 +90,11 @@ fn choosable(rows: &[CellRow], current: &[String]) -> Vec<Cell> {
     .collect()
 }
 
+/// The most room that a tenant may declare that it needs, in samples a second: what it may send at all.
+fn most_capacity(plan: Plan) -> u64 {
+    plan.ceiling(QuotaName::SamplesPerSecond).unwrap_or(MAX_DECLARED_CAPACITY)
+}
+
 /// What a tenant declared, read; anything wrong names its field.
 fn needs_of(declaration: &Declaration, plan: Plan, current: Vec<String>) -> Result<Needs, AppError> {
     for (field, texts) in [
@@ -107,8 +112,12 @@ fn needs_of(declaration: &Declaration, plan: Plan, current: Vec<String>) -> Resu
                 .map_err(|error| AppError::invalid(field, format!("names no region: {error}")))?;
         }
     }
-    if declaration.capacity.is_some_and(|capacity| i64::try_from(capacity).is_err()) {
-        return Err(AppError::invalid("capacity", format!("is {} at most", i64::MAX)));
+    let most = most_capacity(plan);
+    if declaration.capacity.is_some_and(|capacity| capacity > most) {
+        return Err(AppError::invalid(
+            "capacity",
+            format!("is {most} at most on the plan {}", plan.as_str()),
+        ));
     }
     let capacity = plan.default(QuotaName::SamplesPerSecond).unwrap_or(CAPACITY);
     // Regions are good, so what is wrong now is a place.

@@ -423,6 +423,15 @@ async fn prices_and_credits_that_cannot_be_are_refused(database: &Database) {
         let refused = world.operate(Method::POST, &grant(&acme.organisation), Some(bad.clone())).await;
         assert_eq!(refused.problem(422), "invalid_field", "{bad}");
     }
+    for (field, value) in [("currency", "EUR"), ("kind", "overpayment"), ("kind", "carried_over")] {
+        let mut bad = credit(1, Value::Null);
+        bad[field] = json!(value);
+        let refused = world.operate(Method::POST, &grant(&acme.organisation), Some(bad)).await;
+        assert_eq!(
+            (refused.problem(422), refused.field("field")),
+            ("invalid_field".to_owned(), field.to_owned())
+        );
+    }
     let unknown = world.operate(Method::POST, &grant("org_nobody"), Some(credit(1, Value::Null))).await;
     assert_eq!(unknown.problem(404), "not_found");
     let plan = json!({ "plan": "free" });

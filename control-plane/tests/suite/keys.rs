@@ -8,7 +8,7 @@ use serde_json::json;
 use tenancy::{Access, AccessError, ApiKey, AuthError, Directory, Scope};
 
 use crate::database::{Database, on_both_databases};
-use crate::world::World;
+use crate::world::{Person, World};
 
 on_both_databases!(
     a_key_is_shown_once_and_good_in_the_directory,
@@ -18,6 +18,7 @@ on_both_databases!(
     keys_come_in_pages_newest_first,
     a_tenant_has_200_keys_at_most,
     an_admin_key_manages_its_own_tenant_and_nothing_else,
+    who_may_not_set_limits_gets_no_key_that_may,
     a_key_that_is_bound_to_networks_is_refused_elsewhere,
     the_last_use_is_the_latest_one_told,
 );
@@ -253,6 +254,27 @@ async fn an_admin_key_manages_its_own_tenant_and_nothing_else(database: &Databas
     assert_eq!(send(Method::GET, keys.clone(), &writer, None).await.problem(403), "forbidden");
     world.delete(&format!("{keys}/{id}"), &ada).await.expect(204);
     assert_eq!(send(Method::GET, keys, &admin, None).await.problem(401), "unauthenticated");
+}
+
+async fn who_may_not_set_limits_gets_no_key_that_may(database: &Database) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let mary = world.member(&ada, &organisation, "mary", "member").await;
+    let grace = world.member(&ada, &organisation, "grace", "admin").await;
+    let (admin, _) = world.key(&ada, &tenant, &["metrics:write", "admin"]).await;
+    let (writer, _) = world.key(&ada, &tenant, &["metrics:write"]).await;
+    let keys = format!("/tenants/{tenant}/keys");
+    let rotate = async |key: &str, by: &Person| {
+        world.post(&format!("{keys}/{key}/rotate"), by, json!({ "overlap_s": 0 })).await
+    };
+    let new = json!({ "name": "a", "scopes": ["admin"] });
+    assert_eq!(world.post(&keys, &mary, new.clone()).await.problem(403), "forbidden");
+    assert_eq!(rotate(&admin, &mary).await.problem(403), "forbidden");
+    rotate(&writer, &mary).await.expect(201);
+    rotate(&admin, &grace).await.expect(201);
+    world.post(&keys, &grace, new).await.expect(201);
 }
 
 async fn a_key_that_is_bound_to_networks_is_refused_elsewhere(database: &Database) {

@@ -48,7 +48,7 @@ async fn processes_share_a_tenants_rate(database: &Database) {
         .put(&format!("/tenants/{tenant}/quotas"), &ada, json!({ "samples_per_second": 1000 }))
         .await
         .expect(204);
-    world.clock.advance(Duration::from_millis(5000));
+    world.clock.advance(Duration::from_millis(1000));
     lease("one", 500_000, 7).await;
     assert!(
         lease("two", 500_000, 5).await.0 <= 750,

@@ -97,6 +97,18 @@ async fn only_owners_touch_owners_and_one_stays(database: &Database) {
     world.delete(&path(&ada), &admin).await.problem(403);
     world.post(&invitations, &admin, json!({ "email": "x@example.com", "role": "owner" })).await.problem(403);
     world.put(&path(&member), &member, json!({ "role": "owner" })).await.problem(403);
+    // Money is not an admin's: so nor is the role for it, by whatever way.
+    let billing = world.member(&ada, &organisation, "betty", "billing").await;
+    for person in [&admin, &member] {
+        world.put(&path(person), &admin, json!({ "role": "billing" })).await.problem(403);
+    }
+    world.put(&path(&billing), &admin, json!({ "role": "viewer" })).await.problem(403);
+    world.delete(&path(&billing), &admin).await.problem(403);
+    world
+        .post(&invitations, &admin, json!({ "email": "x@example.com", "role": "billing" }))
+        .await
+        .problem(403);
+    world.delete(&path(&billing), &billing).await.expect(204);
     assert_eq!(world.delete(&path(&ada), &ada).await.problem(409), "conflict");
     assert_eq!(world.put(&path(&ada), &ada, json!({ "role": "admin" })).await.problem(409), "conflict");
     world.put(&path(&admin), &ada, json!({ "role": "owner" })).await.expect(204);

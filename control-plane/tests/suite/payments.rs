@@ -266,7 +266,7 @@ async fn whatever_gets_lost_there_is_one_payment(database: &Database) {
     world.clock.advance(Duration::from_secs(23 * 3600));
     let owner = world.back(&owner).await;
     let refused = world.send(Method::POST, &pay, Some(&owner.token), None).await;
-    assert_eq!(refused.problem(500), "internal");
+    assert_eq!(refused.problem(409), "conflict");
     assert!(!refused.text.contains("try again") && !refused.text.contains(API_KEY));
     assert_eq!(stripe.lock().requests, 7);
 }

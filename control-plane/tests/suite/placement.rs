@@ -135,7 +135,11 @@ async fn an_impossible_declaration_names_what_contradicts_what(database: &Databa
     let path = format!("/tenants/{tenant}/placement");
     let before = world.get(&path, &ada).await.expect(200).json();
     assert_eq!(world.put(&path, &ada, json!({ "residency": ["JP"] })).await.problem(409), "no_cell_fits");
-    let propose = json!({ "declaration": { "capacity": 1_000_000_000_000_u64 } });
+    let cells = world.get("/cells", &ada).await.expect(200).json();
+    for cell in cells["cells"].as_array().unwrap() {
+        put_cell(&world, cell["id"].as_str().unwrap(), cell["region"].as_str().unwrap(), 500_000, true).await;
+    }
+    let propose = json!({ "declaration": { "capacity": 1_000_000 } });
     let answer = world.post(&format!("{path}/propose"), &ada, propose).await;
     assert_eq!(answer.problem(409), "no_cell_fits");
     assert_eq!(answer.json()["unplaceable"]["conflicts"], json!([["capacity"]]));
@@ -152,6 +156,7 @@ async fn what_cannot_be_read_names_its_field(database: &Database) {
         (json!({ "residency": ["Atlantis"] }), "residency", "is no place"),
         (json!({ "production": vec!["eu-west-1"; 101] }), "production", "100 entries at most"),
         (json!({ "capacity": u64::MAX }), "capacity", "at most"),
+        (json!({ "capacity": 1_000_001 }), "capacity", "1000000 at most on the plan team"),
     ] {
         let answer = world.put(&path, &ada, body).await;
         assert_eq!(answer.problem(422), "invalid_field");

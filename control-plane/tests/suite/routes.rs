@@ -163,7 +163,7 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
         "POST",
         "/tenants/{tenant}/keys",
         Who::MembersAndKeys(&["owner", "admin", "member"]),
-        r#"{"name":"another","scopes":["admin"]}"#,
+        r#"{"name":"another","scopes":["metrics:write"]}"#,
     ),
     ("GET", "/tenants/{tenant}/keys", Who::MembersAndKeys(&["owner", "admin", "member", "viewer"]), ""),
     ("GET", "/tenants/{tenant}/keys/{key}", Who::MembersAndKeys(&["owner", "admin", "member", "viewer"]), ""),

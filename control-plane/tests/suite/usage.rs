@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use control_plane::billing::{Attribution, Dimension, Quantities, Resource, ResourceUse, Signal};
-use control_plane::ports::{Activity, ActivityReport};
+use control_plane::placement::Observation;
+use control_plane::ports::{Activity, ActivityReport, FootprintSeen};
 use http::Method;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -17,6 +18,7 @@ on_both_databases!(
     usage_is_the_ledgers_whatever_is_repeated_crashes_or_comes_late,
     a_tenants_hours_are_its_own_and_a_months,
     a_report_is_counted_once_however_often_it_comes,
+    a_report_with_names_that_no_index_takes_stands_in_nobodys_way,
     what_the_operator_pays_is_seen_beside_what_comes_in,
 );
 
@@ -206,4 +208,43 @@ async fn what_the_operator_pays_is_seen_beside_what_comes_in(database: &Database
     assert_eq!(of_tenant["storage_micros"], 1_109);
     assert_eq!(of_tenant["margin_micros"], revenue - 5_000_000 - 32_380 - 1_109);
     assert_eq!(margins["left_out"], json!([]));
+    let later = world.operate(Method::GET, "/operator/margins?month=2026-10", None).await;
+    assert_eq!((later.problem(422), later.field("field")), ("invalid_field".to_owned(), "month".to_owned()));
+}
+
+async fn a_report_with_names_that_no_index_takes_stands_in_nobodys_way(database: &Database) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    world.records.samples(&tenant, HOUR, 400_000_000);
+    // Long, and nothing that a database could make shorter.
+    let long: String = (0..2_000_u32).filter_map(|at| char::from_u32(0x4e00 + at * 7)).collect();
+    let counts = [("up", 1_000), ("a\0b", 1_000), (&*long, 2_000)];
+    let counts = counts.map(|(name, count)| counted(&tenant, Dimension::Metric, name, count)).to_vec();
+    let place = |region: &str| FootprintSeen {
+        tenant: tenant.clone(),
+        seen: Observation {
+            provider: String::new(),
+            region: region.to_owned(),
+            zone: String::new(),
+            samples: 1_000,
+            first_seen_ms: 1_790_000_000_000,
+            last_seen_ms: 1_790_000_000_000,
+        },
+    };
+    let footprints = ["gcp:europe-west2", "a\0b", &long].map(place).to_vec();
+    let activity = Activity { at_ms: 1_790_000_000_000, counts, footprints, ..Activity::default() };
+    world.records.report(ActivityReport { id: "odd".to_owned(), activity });
+    // This one cannot be noted at all on PostgreSQL, and is dropped.
+    world.records.report(ActivityReport { id: "id\0".to_owned(), activity: Activity::default() });
+    world.settle().await;
+    assert_eq!(world.records.reports_left(), 0);
+    let path = format!("/organisations/{organisation}/invoices/2026-09");
+    let invoice = world.get(&path, &ada).await.expect(200).json()["invoice"].clone();
+    let by_metric = invoice["breakdown"]["by_metric"].as_array().unwrap();
+    let up = by_metric.iter().find(|part| part["cause"]["name"] == "up").unwrap();
+    assert_eq!((by_metric.len(), &up["samples"]), (2, &json!(100_000_000)), "{by_metric:?}");
+    let seen = world.get(&format!("/tenants/{tenant}/placement/conflicts"), &ada).await.expect(200);
+    assert!(seen.text.contains("gcp:europe-west2") && !seen.text.contains("a\\u0000b"), "{seen:?}");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::decision::{Decision, Unplaceable};
-use super::{App, cells_of, choosable, needs_of, observations};
+use super::{App, cells_of, choosable, most_capacity, needs_of, observations};
 use crate::app::access::Actor;
 use crate::app::placement::decision::Declaration;
 use crate::app::quotas::plan::Plan;
@@ -96,7 +96,9 @@ impl App {
         let organisation = organisations::by_id(&mut *db, &tenant.organisation_id).await?;
         let plan =
             organisation.and_then(|organisation| Plan::parse(&organisation.plan)).unwrap_or(Plan::Free);
-        let declaration: Declaration = from_json(&row.declaration)?;
+        let mut declaration: Declaration = from_json(&row.declaration)?;
+        // It may be from the days of a larger plan.
+        declaration.capacity = declaration.capacity.map(|capacity| capacity.min(most_capacity(plan)));
         let needs = needs_of(&declaration, plan, cells_of(Some(&row)))?;
         let cells = choosable(&cells::all(&mut *db).await?, &needs.current);
         let observed = observations(&mut *db, &tenant.id, self.now_ms()).await?;

@@ -1,16 +1,17 @@
 //! What processes of the data plane report beside the ledger: when keys were used, what was counted by name, what it cost.
 //!
 //! A report has an id. It is counted in the transaction that notes the id, and then forgotten where it came from: each is counted
-//! once, and one that gets lost costs a minute of statistics and no money.
+//! once, and one that gets lost costs a minute of statistics and no money. So one that cannot be counted is forgotten, too: it
+//! stands in nobody's way.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::fold::FoldError;
 use crate::app::App;
 use crate::billing::{Attribution, Month};
-use crate::db::{keys, usage};
+use crate::db::{DbError, keys, usage};
 use crate::error::AppError;
-use crate::limits::{MAX_ATTRIBUTED_NAMES, MAX_REPORTS};
+use crate::limits::{MAX_ATTRIBUTED_NAMES, MAX_INDEXED_BYTES, MAX_REPORTS};
 use crate::placement::Observation;
 use crate::ports::{Activity, ActivityReport, UsageSource};
 
@@ -23,7 +24,15 @@ impl App {
                 return Ok(());
             }
             for report in &reports {
-                self.count_report(report).await?;
+                match self.count_report(report).await {
+                    Ok(()) => {}
+                    Err(error @ FoldError::Db(DbError::Unavailable(_))) => return Err(error),
+                    Err(error) => tracing::error!(
+                        report = report.id,
+                        error = &error as &dyn std::error::Error,
+                        "a report of activity cannot be counted, and is dropped"
+                    ),
+                }
             }
             let ids: Vec<String> = reports.iter().map(|report| report.id.clone()).collect();
             source.forget(&ids).await?;
@@ -54,7 +63,8 @@ impl App {
             let mut names: HashSet<String> = names.into_iter().collect();
             for counted in counts {
                 let mut counted = counted.clone();
-                if names.len() >= MAX_ATTRIBUTED_NAMES && !names.contains(&counted.name) {
+                let is_one_too_many = names.len() >= MAX_ATTRIBUTED_NAMES && !names.contains(&counted.name);
+                if is_one_too_many || !is_indexable(&counted.name) {
                     counted.name.clear();
                 }
                 usage::attribute(change.conn(), &month, &counted).await?;
@@ -75,7 +85,10 @@ impl App {
     async fn note_tenants(&self, activity: &Activity) {
         let mut places: BTreeMap<&str, Vec<Observation>> = BTreeMap::new();
         for footprint in &activity.footprints {
-            places.entry(&footprint.tenant).or_default().push(footprint.seen.clone());
+            let seen = &footprint.seen;
+            if [&seen.provider, &seen.region, &seen.zone].into_iter().all(|text| is_indexable(text)) {
+                places.entry(&footprint.tenant).or_default().push(seen.clone());
+            }
         }
         for (tenant, seen) in places {
             warn_of(self.note_footprint(tenant, &seen).await);
@@ -84,6 +97,11 @@ impl App {
             warn_of(self.note_limit(near).await);
         }
     }
+}
+
+/// Whether a text from telemetry can stand in an index of both databases: PostgreSQL has no text with a NUL.
+fn is_indexable(text: &str) -> bool {
+    text.len() <= MAX_INDEXED_BYTES && !text.contains('\0')
 }
 
 fn warn_of(noted: Result<(), AppError>) {

@@ -28,8 +28,17 @@ pub(crate) enum FoldError {
 impl App {
     /// Folds every ledger there is.
     pub(crate) async fn fold_usage(&self, source: &dyn UsageSource) -> Result<(), FoldError> {
+        self.fold_tenants(source, source.tenants().await?).await
+    }
+
+    /// Folds the ledgers of some tenants.
+    pub(crate) async fn fold_tenants(
+        &self,
+        source: &dyn UsageSource,
+        tenants: impl IntoIterator<Item = String>,
+    ) -> Result<(), FoldError> {
         let mut failed = None;
-        for tenant in source.tenants().await? {
+        for tenant in tenants {
             // One that cannot be read does not keep the others from being counted.
             if let Err(error) = self.fold_tenant(source, &tenant).await {
                 tracing::warn!(
@@ -44,7 +53,7 @@ impl App {
     }
 
     /// Folds the ledgers of one tenant.
-    pub(crate) async fn fold_tenant(&self, source: &dyn UsageSource, tenant: &str) -> Result<(), FoldError> {
+    async fn fold_tenant(&self, source: &dyn UsageSource, tenant: &str) -> Result<(), FoldError> {
         for signal in Signal::ALL {
             let folded = usage::ledger(self.db.pool(), tenant, signal).await?;
             let known = folded.as_ref().map(|folded| folded.tag.as_str());
