@@ -21,7 +21,7 @@ pub(crate) struct Declaration {
     pub(crate) residency: Vec<String>,
     /// How near the tenant would like its cell to be to the farthest of its production. A wish: it weighs, and excludes nothing.
     pub(crate) latency: Option<Latency>,
-    /// What the tenant needs, in samples a second; at most what its plan lets it set, and what that gives when left out.
+    /// What the tenant needs, in samples a second, up to the highest rate of its plan; what the plan gives when left out.
     pub(crate) capacity: Option<u64>,
     /// That one cell is enough. Otherwise there is a second one to fall back on.
     #[schema(required = false)]
