@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = run(command);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell when even this fails.
             let _ = writeln!(std::io::stderr(), "farwatch: {}", chain(&*error));
@@ -131,6 +132,15 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         Command::Config(ConfigCommand::Reference) => write!(out, "{}", reference::markdown())?,
     }
     Ok(())
+}
+
+/// Whether nobody reads the output any more, as behind `| head`: that ends a command and is no fault. (A connection that broke
+/// lies deeper in an error.)
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    is(error) || error.source().is_some_and(is)
 }
 
 /// Who is logged in.

@@ -114,3 +114,12 @@ fn versions_and_mistakes_are_told() {
     assert!(error(&farwatch(&[])).contains("Usage"));
     assert!(out(&farwatch(&["config", "reference"])).contains("`--data-dir DIR`"));
 }
+
+#[test]
+fn a_command_ends_quietly_when_nobody_reads_on() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(BINARY);
+    let ended = command.args(["config", "reference"]).stdout(writer).stdin(Stdio::null()).output().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", error(&ended));
+}
