@@ -1,7 +1,8 @@
 //! Which organisation and tenant is meant: by name or id, or the only one that there is.
 
+use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::AccountError;
 use super::session::Session;
@@ -44,6 +45,19 @@ pub(super) async fn organisation(
     wanted: Option<&str>,
 ) -> Result<Organisation, AccountError> {
     let all = organisations(session).await?;
+    one("organisation", "--organisation", all, wanted, |one| (&one.id, &one.name))
+}
+
+/// The organisation that a new tenant is for: the one that is meant, or a first one where the account has none.
+pub(super) async fn organisation_for_tenant(
+    session: &Session,
+    wanted: Option<&str>,
+) -> Result<Organisation, AccountError> {
+    let all = organisations(session).await?;
+    if all.is_empty() && wanted.is_none() {
+        let body = json!({ "name": "default" });
+        return session.read(&session.send(Method::POST, &["organisations"], Some(&body)).await?);
+    }
     one("organisation", "--organisation", all, wanted, |one| (&one.id, &one.name))
 }
 

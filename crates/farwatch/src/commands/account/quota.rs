@@ -26,6 +26,13 @@ struct Quota {
     set: Option<u64>,
 }
 
+impl Quota {
+    /// What is set, as it may be set again: on a smaller plan than then, what holds of it.
+    fn kept(&self) -> Option<u64> {
+        self.set.map(|set| set.min(self.ceiling.unwrap_or(u64::MAX)))
+    }
+}
+
 /// Does what `farwatch quota` was asked.
 ///
 /// # Errors
@@ -72,7 +79,7 @@ async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Res
     let path = ["tenants", &tenant.id, "quotas"];
     let Quotas { quotas, .. } = session.read(&session.get(&path).await?)?;
     let mut body: Map<String, Value> =
-        quotas.iter().filter_map(|quota| Some((quota.name.clone(), quota.set?.into()))).collect();
+        quotas.iter().filter_map(|quota| Some((quota.name.clone(), quota.kept()?.into()))).collect();
     for (name, value) in changes {
         if !quotas.iter().any(|quota| quota.name == name) {
             let known: Vec<_> = quotas.iter().map(|quota| quota.name.as_str()).collect();
@@ -120,6 +127,15 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_set_on_a_larger_plan_does_not_stand_in_the_way_of_other_limits() {
+        let quota = |set, ceiling| Quota { name: String::new(), value: None, default: None, ceiling, set };
+        assert_eq!(quota(Some(500_000), Some(1_000)).kept(), Some(1_000));
+        assert_eq!(quota(Some(500), Some(1_000)).kept(), Some(500));
+        assert_eq!(quota(Some(500_000), None).kept(), Some(500_000));
+        assert_eq!(quota(None, Some(1_000)).kept(), None);
+    }
 
     #[test]
     fn limits_are_written_as_people_write_them() {

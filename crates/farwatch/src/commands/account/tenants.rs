@@ -52,7 +52,7 @@ struct Made {
     name: String,
 }
 
-/// Makes a tenant.
+/// Makes a tenant, and the organisation that it belongs to where the account has none.
 ///
 /// # Errors
 /// [`AccountError`], which says what to do.
@@ -61,7 +61,7 @@ pub async fn create(
     session: &Session,
     out: &mut dyn Write,
 ) -> Result<(), AccountError> {
-    let organisation = choice::organisation(session, args.which.organisation.as_deref()).await?;
+    let organisation = choice::organisation_for_tenant(session, args.which.organisation.as_deref()).await?;
     let path = ["organisations", &organisation.id, "tenants"];
     let mut body = json!({ "name": args.name });
     match placement::declaration(&args.declaration)? {
