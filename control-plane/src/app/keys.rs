@@ -100,6 +100,7 @@ impl App {
             expires_at_ms: Some(expires_at_ms),
             revoked_at_ms: None,
             last_used_at_ms: None,
+            life_ms: Some(expires_at_ms - now_ms),
         };
         let made = self.add_key(&mut change, row).await?;
         change.touch_directory(&self.random, now_ms).await?;
@@ -161,11 +162,14 @@ impl App {
         let (mut change, tenant) = self.change_tenant(actor, tenant_id, needed).await?;
         let now_ms = self.now_ms();
         let old = live_key(&mut change, tenant_id, id, now_ms).await?;
-        let life_ms = old.expires_at_ms.map_or(DEFAULT_LIFE_MS, |expiry| expiry - old.created_at_ms);
+        // Not how long it has yet: one that was exchanged before ends soon, and its next successor is not to.
+        let life_ms = old.life_ms.or_else(|| Some(old.expires_at_ms? - old.created_at_ms));
+        let life_ms = life_ms.unwrap_or(DEFAULT_LIFE_MS);
         let row = KeyRow {
             created_at_ms: now_ms,
             expires_at_ms: Some(now_ms + life_ms),
             last_used_at_ms: None,
+            life_ms: Some(life_ms),
             ..old.clone()
         };
         // The count below is of live keys: the old one makes place for the new one if it goes at once.

@@ -31,6 +31,7 @@ impl PostOffice {
         let text = format!(
             "Somebody, most likely you, signed up at Farwatch with this e-mail address.\n\n\
              To confirm it, open this link within a day and give the password that you chose:\n\n{}\n\n\
+             Or at a shell: farwatch signup --email {to} --confirm LINK\n\n\
              If it was not you, do nothing: without the link there is no account.\n",
             self.link("verify", token)
         );

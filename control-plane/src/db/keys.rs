@@ -17,13 +17,15 @@ pub(crate) struct KeyRow {
     pub(crate) expires_at_ms: Option<i64>,
     pub(crate) revoked_at_ms: Option<i64>,
     pub(crate) last_used_at_ms: Option<i64>,
+    /// How long it was to be good when it was made; nothing in keys that are older than this column.
+    pub(crate) life_ms: Option<i64>,
 }
 
 pub(crate) async fn add(db: &mut AnyConnection, key: &KeyRow) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO api_keys
-           (id, tenant_id, name, sha256, scopes, priority, networks, created_at_ms, expires_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+           (id, tenant_id, name, sha256, scopes, priority, networks, created_at_ms, expires_at_ms, life_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(key.id.clone())
     .bind(key.tenant_id.clone())
@@ -34,6 +36,7 @@ pub(crate) async fn add(db: &mut AnyConnection, key: &KeyRow) -> Result<(), DbEr
     .bind(key.networks.clone())
     .bind(key.created_at_ms)
     .bind(key.expires_at_ms)
+    .bind(key.life_ms)
     .execute(db)
     .await?;
     Ok(())
@@ -48,7 +51,7 @@ pub(crate) async fn page(
 ) -> Result<Vec<KeyRow>, DbError> {
     let rows = sqlx::query_as(
         "SELECT id, tenant_id, name, sha256, scopes, priority, networks, created_at_ms, expires_at_ms, revoked_at_ms,
-           last_used_at_ms
+           last_used_at_ms, life_ms
          FROM api_keys
          WHERE tenant_id = $1 AND (created_at_ms < $2 OR (created_at_ms = $2 AND id < $3))
          ORDER BY created_at_ms DESC, id DESC LIMIT $4",
@@ -65,7 +68,7 @@ pub(crate) async fn page(
 pub(crate) async fn by_id(db: impl AnyExecutor<'_>, id: &str) -> Result<Option<KeyRow>, DbError> {
     let row = sqlx::query_as(
         "SELECT id, tenant_id, name, sha256, scopes, priority, networks, created_at_ms, expires_at_ms, revoked_at_ms,
-           last_used_at_ms
+           last_used_at_ms, life_ms
          FROM api_keys WHERE id = $1",
     )
     .bind(id.to_owned())
@@ -127,7 +130,7 @@ pub(crate) async fn note_use(db: &mut AnyConnection, id: &str, used_at_ms: i64) 
 pub(crate) async fn listed(db: &AnyPool, dead_since_ms: i64) -> Result<Vec<KeyRow>, DbError> {
     let rows = sqlx::query_as(
         "SELECT k.id, k.tenant_id, k.name, k.sha256, k.scopes, k.priority, k.networks, k.created_at_ms,
-           k.expires_at_ms, k.revoked_at_ms, k.last_used_at_ms
+           k.expires_at_ms, k.revoked_at_ms, k.last_used_at_ms, k.life_ms
          FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
          WHERE t.deleted_at_ms IS NULL
            AND (k.revoked_at_ms IS NULL OR k.revoked_at_ms > $1)

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "recovery codes", include_str!("../../migrations/0004_recovery_codes.sql")),
     (5, "billing", include_str!("../../migrations/0005_billing.sql")),
     (6, "placement", include_str!("../../migrations/0006_placement.sql")),
+    (7, "key lives", include_str!("../../migrations/0007_key_lives.sql")),
 ];
 
 /// Applies what has not been applied. Doing it again does nothing; processes that start at once wait for each other.
