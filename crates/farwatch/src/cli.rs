@@ -168,20 +168,6 @@ impl QueryArgs {
     }
 }
 
-impl SignUpArgs {
-    /// Takes from the environment what no flag gives. An empty variable counts as not set.
-    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
-        self.url = self.url.take().or_else(|| variable("FARWATCH_URL").filter(|text| !text.is_empty()));
-    }
-}
-
-impl LogInArgs {
-    /// Takes from the environment what no flag gives. An empty variable counts as not set.
-    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
-        self.url = self.url.take().or_else(|| variable("FARWATCH_URL").filter(|text| !text.is_empty()));
-    }
-}
-
 impl SegmentArgs {
     /// Takes from the environment what no flag gives. An empty variable counts as not set.
     pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {

@@ -55,12 +55,12 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             one_shot()?.block_on(query::run(&args, &*clock(), columns(), &mut out))?;
         }
         Command::Signup(mut args) => {
-            args.fill_from(&variable);
+            args.who.fill_from(&variable);
             let file = SessionFile::find(&variable)?;
             one_shot()?.block_on(signup::run(&args, &file, clock(), &mut out))?;
         }
         Command::Login(mut args) => {
-            args.fill_from(&variable);
+            args.who.fill_from(&variable);
             let file = SessionFile::find(&variable)?;
             one_shot()?.block_on(login::log_in(&args, &file, clock(), &mut out))?;
         }

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::duration;
 
-/// Arguments of `farwatch signup`.
+/// Whose account, and where.
 #[derive(Debug, Args)]
-pub struct SignUpArgs {
+pub struct WhoArgs {
     /// The account's e-mail address
     #[arg(long, value_name = "ADDRESS")]
     pub email: Option<String>,
@@ -19,6 +19,21 @@ pub struct SignUpArgs {
     /// File whose first line is the password; asked for when left out
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+}
+
+impl WhoArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        self.url = self.url.take().or_else(|| variable("FARWATCH_URL").filter(|text| !text.is_empty()));
+    }
+}
+
+/// Arguments of `farwatch signup`.
+#[derive(Debug, Args)]
+pub struct SignUpArgs {
+    /// Whose account.
+    #[command(flatten)]
+    pub who: WhoArgs,
     /// The link in the mail, or what stands behind `#token=` in it: makes the account and logs in
     #[arg(long, value_name = "LINK")]
     pub confirm: Option<String>,
@@ -30,15 +45,9 @@ pub struct SignUpArgs {
 /// Arguments of `farwatch login`.
 #[derive(Debug, Args)]
 pub struct LogInArgs {
-    /// The account's e-mail address
-    #[arg(long, value_name = "ADDRESS")]
-    pub email: Option<String>,
-    /// Where Farwatch is [env: FARWATCH_URL] [default: http://127.0.0.1:9600]
-    #[arg(long)]
-    pub url: Option<String>,
-    /// File whose first line is the password; asked for when left out
-    #[arg(long, value_name = "FILE")]
-    pub password_file: Option<PathBuf>,
+    /// Whose account.
+    #[command(flatten)]
+    pub who: WhoArgs,
     /// Code of the second factor, if one is on; asked for when left out
     #[arg(long, value_name = "DIGITS")]
     pub code: Option<String>,

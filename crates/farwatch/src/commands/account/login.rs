@@ -27,9 +27,9 @@ pub async fn log_in(
     clock: Arc<dyn Clock>,
     out: &mut dyn Write,
 ) -> Result<(), AccountError> {
-    let email = email(args.email.as_deref())?;
-    let password = prompt::password("Password: ", args.password_file.as_deref())?;
-    let url = args.url.as_deref().unwrap_or(DEFAULT_URL);
+    let email = email(args.who.email.as_deref())?;
+    let password = prompt::password("Password: ", args.who.password_file.as_deref())?;
+    let url = args.who.url.as_deref().unwrap_or(DEFAULT_URL);
     begin(url, &email, &password, args.code.clone(), file, clock).await?;
     writeln!(out, "logged in to {url} as {email}")?;
     Ok(())

@@ -24,10 +24,10 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     out: &mut dyn Write,
 ) -> Result<(), AccountError> {
-    let url = args.url.as_deref().unwrap_or(DEFAULT_URL);
+    let url = args.who.url.as_deref().unwrap_or(DEFAULT_URL);
     let control_plane = ControlPlane::at(url)?;
-    let email = email(args.email.as_deref())?;
-    let password_file = args.password_file.as_deref();
+    let email = email(args.who.email.as_deref())?;
+    let password_file = args.who.password_file.as_deref();
     let (password, link) = match &args.confirm {
         Some(link) => (prompt::password("Password that you chose: ", password_file)?, link.clone()),
         None => {
