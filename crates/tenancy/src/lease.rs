@@ -21,8 +21,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    ASSUMED_PROCESSES, LEASE_GRACE, LEASE_TIME, MAX_LEASE_HOLDERS, MIN_SHARE_DIVISOR, SAVINGS_SECONDS,
-    SAVINGS_SPENT_SECONDS,
+    ASSUMED_PROCESSES, LEASE_GRACE, LEASE_TIME, MAX_DAY_PROCESSES, MAX_LEASE_HOLDERS, MIN_SHARE_DIVISOR,
+    SAVINGS_SECONDS, SAVINGS_SPENT_SECONDS,
 };
 use crate::tenant::Limits;
 
@@ -61,7 +61,7 @@ pub struct TenantUse {
 pub struct Usage {
     /// What clients asked for lately, admitted or not, a second.
     pub asked_per_second: PerSignal,
-    /// What was admitted since the process began.
+    /// What was admitted since the process began, or since it met the tenant after a silence of more than [`LEASE_TIME`].
     pub admitted: PerSignal,
     /// Days since the Unix epoch, UTC.
     pub day: i64,
@@ -127,9 +127,39 @@ pub struct Ledger {
     holders: BTreeMap<String, Holder>,
     samples: Savings,
     spans: Savings,
-    /// Days since the Unix epoch, and what each process took in on that day, those that are gone among them.
-    day: i64,
-    bytes: BTreeMap<String, u64>,
+    /// By days since the Unix epoch. The two latest: around midnight some clocks are ahead of others.
+    days: BTreeMap<i64, DayBytes>,
+}
+
+/// What was taken in on a day, in bytes. It never becomes less.
+#[derive(Debug, Default)]
+struct DayBytes {
+    /// By each process, those that are gone among them, and when it said so.
+    by_process: BTreeMap<String, (u64, Duration)>,
+    /// By processes that are not in the table any more.
+    by_forgotten: u64,
+}
+
+impl DayBytes {
+    fn note(&mut self, process: &str, bytes: u64, now: Duration) {
+        if let Some((known, told_at)) = self.by_process.get_mut(process) {
+            (*known, *told_at) = ((*known).max(bytes), now);
+            return;
+        }
+        if self.by_process.len() >= MAX_DAY_PROCESSES {
+            // Who was silent for longest is gone most likely, and its bytes stay in the sum.
+            let silent = self.by_process.iter().min_by_key(|(_, (_, told_at))| *told_at);
+            let silent = silent.map(|(name, _)| name.clone());
+            let forgotten = silent.and_then(|silent| self.by_process.remove(&silent)).unwrap_or_default();
+            self.by_forgotten = self.by_forgotten.saturating_add(forgotten.0);
+        }
+        self.by_process.insert(process.to_owned(), (bytes, now));
+    }
+
+    fn of_others(&self, process: &str) -> u64 {
+        let others = self.by_process.iter().filter(|(name, _)| *name != process);
+        others.fold(self.by_forgotten, |sum, (_, (bytes, _))| sum.saturating_add(*bytes))
+    }
 }
 
 #[derive(Debug)]
@@ -179,7 +209,13 @@ impl Ledger {
             samples: usage.admitted.samples.saturating_sub(admitted.samples),
             spans: usage.admitted.spans.saturating_sub(admitted.spans),
         };
-        self.holders.insert(process.to_owned(), Holder { usage, rates, until: now + LEASE_TIME });
+        // What is taken back was counted before, and must not be counted again when it is let in after all.
+        let counted = PerSignal {
+            samples: usage.admitted.samples.max(admitted.samples),
+            spans: usage.admitted.spans.max(admitted.spans),
+        };
+        let holder = Holder { usage: Usage { admitted: counted, ..usage }, rates, until: now + LEASE_TIME };
+        self.holders.insert(process.to_owned(), holder);
         let [samples_rate, spans_rate] = [limits.samples_per_second, limits.spans_per_second]
             .map(|rate| u64::from(rate.unwrap_or_default()));
         let samples_rate = self.samples.rate(samples_rate, new.samples, now);
@@ -195,14 +231,14 @@ impl Ledger {
             rates,
             processes: u32::try_from(self.holders.len()).unwrap_or(u32::MAX),
             day: usage.day,
-            bytes_of_others: self.bytes_of_others(process, usage),
+            bytes_of_others: self.bytes_of_others(process, usage, now),
         })
     }
 
     /// Whether nobody has a share, or had one today.
     #[must_use]
     pub fn is_idle(&self, now: Duration, day: i64) -> bool {
-        self.holders.values().all(|holder| holder.until <= now) && (self.day < day || self.bytes.is_empty())
+        self.holders.values().all(|holder| holder.until <= now) && self.days.keys().all(|known| *known < day)
     }
 
     fn share(&self, process: &str, rate: u64, of: impl Fn(&PerSignal) -> u64) -> u64 {
@@ -223,22 +259,12 @@ impl Ledger {
         if (now..=now + now / 50).contains(&target) && now <= free { now } else { target.min(free) }
     }
 
-    fn bytes_of_others(&mut self, process: &str, usage: Usage) -> u64 {
-        if usage.day > self.day {
-            (self.day, self.bytes) = (usage.day, BTreeMap::new());
+    fn bytes_of_others(&mut self, process: &str, usage: Usage, now: Duration) -> u64 {
+        self.days.entry(usage.day).or_default().note(process, usage.bytes_of_day, now);
+        while self.days.len() > 2 {
+            self.days.pop_first();
         }
-        if usage.day == self.day {
-            if self.bytes.len() >= MAX_LEASE_HOLDERS && !self.bytes.contains_key(process) {
-                // The least of them is added to another's, so that the sum stays.
-                let least = self.bytes.iter().min_by_key(|(_, bytes)| **bytes).map(|(name, _)| name.clone());
-                let moved = least.and_then(|least| self.bytes.remove(&least)).unwrap_or_default();
-                let gone = self.bytes.entry(String::new()).or_default();
-                *gone = gone.saturating_add(moved);
-            }
-            self.bytes.insert(process.to_owned(), usage.bytes_of_day);
-        }
-        let others = self.bytes.iter().filter(|(name, _)| *name != process);
-        others.fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
+        self.days.get(&usage.day).map_or(0, |day| day.of_others(process))
     }
 }
 

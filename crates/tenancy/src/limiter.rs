@@ -90,8 +90,9 @@ impl fmt::Display for LimitName {
 /// A request that a limit does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "limit {limit} reached: {allowed} allowed, current use {used}, this request needs {requested}{}",
-    if *.kept { "; the rest is kept for API keys of a higher priority" } else { "" }
+    "limit {limit} reached: {allowed} allowed, current use {used}, this request needs {requested}{}{}",
+    if *.kept { "; the rest is kept for API keys of a higher priority" } else { "" },
+    self.advice()
 )]
 pub struct Denied {
     /// Which limit.
@@ -107,6 +108,21 @@ pub struct Denied {
     pub retry_after: Option<Duration>,
     /// Whether a request of a higher priority would have been allowed.
     pub kept: bool,
+}
+
+impl Denied {
+    /// What helps a request that is too large whatever it waits for.
+    fn advice(&self) -> String {
+        let Self { limit, allowed, .. } = self;
+        match limit {
+            _ if self.retry_after.is_some() => String::new(),
+            LimitName::SamplesBurst => format!("; split it into requests of at most {allowed} samples"),
+            LimitName::SpansBurst => format!("; split it into requests of at most {allowed} spans"),
+            LimitName::RequestBytes => format!("; split it into requests of at most {allowed} bytes"),
+            LimitName::BytesPerDay => "; no day allows so much, split it into smaller requests".to_owned(),
+            _ => String::new(),
+        }
+    }
 }
 
 /// A limit that is nearly reached: from [`WARN_PERCENT`] of it on.
@@ -173,11 +189,18 @@ pub struct TenantLimiter {
 struct Uses {
     samples: RateUse,
     spans: RateUse,
+    day: DayUse,
+}
+
+/// What was used of a day's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayUse {
     /// Days since the Unix epoch, UTC.
-    day: i64,
-    bytes_of_day: u64,
-    /// Of the same day, by other processes, as far as it is known.
-    bytes_of_others: u64,
+    pub day: i64,
+    /// What this process let in on that day.
+    pub bytes: u64,
+    /// What other processes did, as far as it is known.
+    pub bytes_of_others: u64,
 }
 
 /// The use of a rate. The bucket is `None` when the rate is unlimited.
@@ -190,7 +213,7 @@ struct RateUse {
     minute: RateMeter,
     /// Asked for, admitted or not: what a share of the limit follows.
     asked: RateMeter,
-    /// Since the process began.
+    /// Since the limiter was made.
     admitted: u64,
 }
 
@@ -243,6 +266,7 @@ impl RateUse {
         }
         self.second.remove(amount);
         self.minute.remove(amount);
+        self.admitted = self.admitted.saturating_sub(amount);
     }
 }
 
@@ -273,9 +297,7 @@ impl TenantLimiter {
         let uses = Uses {
             samples: RateUse::new(&samples, share.map(|share| share.samples), now),
             spans: RateUse::new(&spans, share.map(|share| share.spans), now),
-            day: 0,
-            bytes_of_day: 0,
-            bytes_of_others: 0,
+            day: DayUse::default(),
         };
         Self { limits, monotonic, uses: Arc::new(Mutex::new(uses)), running_queries: Arc::default() }
     }
@@ -299,13 +321,14 @@ impl TenantLimiter {
     }
 
     /// From now on this process has this part of the rates, as far as they are limited, and other processes took in so many bytes
-    /// of the day that has gone on at `now_ms` (wall time, in milliseconds since the Unix epoch).
+    /// of the day that has gone on at `now_ms` (wall time, in milliseconds since the Unix epoch), or more as was known before.
     pub fn share(&self, part: PerSignal, bytes_of_others: u64, now_ms: i64) {
         let now = (self.monotonic)();
         let [samples, spans] = rates(&self.limits);
         let mut uses = self.uses.lock();
         uses.turn_to_day(now_ms);
-        uses.bytes_of_others = bytes_of_others;
+        // What was taken in stays taken in, whatever who tells this has forgotten.
+        uses.day.bytes_of_others = uses.day.bytes_of_others.max(bytes_of_others);
         (uses.samples.share, uses.spans.share) = (Some(part.samples), Some(part.spans));
         uses.samples.limit(&samples, now);
         uses.spans.limit(&spans, now);
@@ -323,9 +346,22 @@ impl TenantLimiter {
                 spans: uses.spans.asked.per_second(now),
             },
             admitted: PerSignal { samples: uses.samples.admitted, spans: uses.spans.admitted },
-            day: uses.day,
-            bytes_of_day: uses.bytes_of_day,
+            day: uses.day.day,
+            bytes_of_day: uses.day.bytes,
         }
+    }
+
+    /// What is used of the day that has gone on at `now_ms`.
+    #[must_use]
+    pub fn day_use(&self, now_ms: i64) -> DayUse {
+        let mut uses = self.uses.lock();
+        uses.turn_to_day(now_ms);
+        uses.day
+    }
+
+    /// Goes on with what a limiter of the same tenant in this process had counted of a day.
+    pub fn resume_day(&self, day: DayUse) {
+        self.uses.lock().day = day;
     }
 
     /// The limits being enforced.
@@ -353,7 +389,7 @@ impl TenantLimiter {
         self.check_day(uses, load.bytes, priorities_above, now_ms)?;
         uses.samples.take(load.samples, now);
         uses.spans.take(load.spans, now);
-        uses.bytes_of_day = uses.bytes_of_day.saturating_add(load.bytes);
+        uses.day.bytes = uses.day.bytes.saturating_add(load.bytes);
         let nearly = [
             Nearly::of(samples.name, samples.rate.map(u64::from), uses.samples.minute.per_second(now)),
             Nearly::of(spans.name, spans.rate.map(u64::from), uses.spans.minute.per_second(now)),
@@ -367,7 +403,7 @@ impl TenantLimiter {
         let mut uses = self.uses.lock();
         uses.samples.give_back(load.samples);
         uses.spans.give_back(load.spans);
-        uses.bytes_of_day = uses.bytes_of_day.saturating_sub(load.bytes);
+        uses.day.bytes = uses.day.bytes.saturating_sub(load.bytes);
     }
 
     fn check_day(&self, uses: &Uses, bytes: u64, priorities_above: u32, now_ms: i64) -> Result<(), Denied> {
@@ -476,13 +512,13 @@ impl RateLimit {
 
 impl Uses {
     fn bytes(&self) -> u64 {
-        self.bytes_of_day.saturating_add(self.bytes_of_others)
+        self.day.bytes.saturating_add(self.day.bytes_of_others)
     }
 
     fn turn_to_day(&mut self, now_ms: i64) {
         let day = now_ms.div_euclid(DAY_MS);
-        if day != self.day {
-            (self.day, self.bytes_of_day, self.bytes_of_others) = (day, 0, 0);
+        if day != self.day.day {
+            self.day = DayUse { day, ..DayUse::default() };
         }
     }
 }

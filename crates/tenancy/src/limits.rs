@@ -73,6 +73,9 @@ pub(crate) const SAVINGS_SPENT_SECONDS: i128 = 8;
 /// Most processes that share a tenant's limits.
 pub const MAX_LEASE_HOLDERS: usize = 4096;
 
+/// Most processes whose bytes of a day are known one by one: all that may share at a time, and as many that have gone.
+pub const MAX_DAY_PROCESSES: usize = 2 * MAX_LEASE_HOLDERS;
+
 /// Life of a token between services, in seconds: long enough for a request, whatever it waits for.
 pub const SERVICE_TOKEN_LIFE_S: i64 = 60;
 

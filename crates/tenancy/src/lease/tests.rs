@@ -207,13 +207,56 @@ fn a_days_bytes_are_shared_those_of_processes_that_are_gone_among_them() {
     assert_eq!(others("a", usage(5, 120), 2), 30);
     assert_eq!(others("b", usage(5, 30), 1000), 120, "a is gone, and its bytes are not");
     assert_eq!(others("b", usage(6, 1), 1001), 0);
-    assert_eq!(others("a", usage(5, 500), 1002), 1, "a clock that is behind counts nothing twice");
+    assert_eq!(others("a", usage(5, 500), 1002), 30, "a clock that is behind has its own day");
     assert_eq!(others("b", usage(6, 1), 1003), 0);
-    let full = MAX_LEASE_HOLDERS * 2;
+    assert_eq!(others("b", usage(5, 30), 1004), 500);
+    let full = MAX_DAY_PROCESSES * 2;
     for process in 0..full {
         others(&process.to_string(), usage(7, 1), 2000 + 11 * process as u64);
     }
     assert_eq!(others("b", usage(7, 0), 900_000), full as u64, "bounded in memory, and exact all the same");
+}
+
+#[test]
+fn a_days_bytes_never_become_less() {
+    let limits = Limits::unlimited();
+    let mut ledger = Ledger::default();
+    let mut others = |process: &str, bytes_of_day| {
+        let usage = Usage { day: 5, bytes_of_day, ..Usage::default() };
+        ledger.lease(process, usage, None, &limits, Duration::from_secs(1)).unwrap().bytes_of_others
+    };
+    others("a", 100);
+    others("b", 40);
+    others("a", 3);
+    assert_eq!(others("c", 0), 140, "what a process forgot of itself is known here");
+    others("a", 101);
+    assert_eq!(others("c", 0), 141);
+
+    let clock = Arc::new(|| Duration::ZERO);
+    let limiter = TenantLimiter::new(Limits { bytes_per_day: Some(200), ..limits }, clock);
+    let load = |bytes| Load { bytes, ..Load::default() };
+    limiter.share(PerSignal::default(), 150, 0);
+    limiter.share(PerSignal::default(), 7, 0);
+    assert!(limiter.admit(load(51), 0, 0).is_err(), "nor does a ledger that began anew take bytes back");
+    limiter.admit(load(50), 0, 0).unwrap();
+}
+
+#[test]
+fn what_was_taken_back_is_not_counted_twice() {
+    let limits = Limits { samples_per_second: Some(1000), ..Limits::unlimited() };
+    let mut ledger = Ledger::default();
+    let mut rate = |admitted, second| {
+        let samples = |samples| PerSignal { samples, spans: 0 };
+        let usage =
+            Usage { asked_per_second: samples(1000), admitted: samples(admitted), ..Usage::default() };
+        let lease = ledger.lease("a", usage, None, &limits, Duration::from_secs(second));
+        lease.unwrap().rates.samples
+    };
+    rate(0, 0);
+    assert_eq!(rate(2000, 2), 1000);
+    // A write of 500 was let in and could not be stored; another one was.
+    assert_eq!(rate(1500, 2), 1000);
+    assert_eq!(rate(2000, 2), 1000);
 }
 
 #[test]

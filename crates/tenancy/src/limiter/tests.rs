@@ -44,7 +44,31 @@ fn what_exceeds_the_burst_is_not_told_to_wait() {
         let denied = limiter.admit(samples(many), 0, NOON_MS).unwrap_err();
         assert_eq!((denied.limit, denied.allowed, denied.retry_after), (LimitName::SamplesBurst, 300, None));
     }
+    let denied = limiter.admit(samples(301), 0, NOON_MS).unwrap_err();
+    assert!(denied.to_string().ends_with("; split it into requests of at most 300 samples"), "{denied}");
     assert_eq!(limiter.admit(samples(300), 0, NOON_MS), Ok(vec![]));
+}
+
+#[test]
+fn a_limiter_goes_on_with_the_day_of_another() {
+    let limits = Limits { bytes_per_day: Some(1000), ..Limits::unlimited() };
+    let (_, before) = limiter(limits.clone());
+    before.admit(bytes(600), 0, NOON_MS).unwrap();
+    before.share(PerSignal::default(), 300, NOON_MS);
+    let (_, after) = limiter(limits);
+    after.resume_day(before.day_use(NOON_MS));
+    assert_eq!(after.usage(NOON_MS).bytes_of_day, 600);
+    assert!(after.admit(bytes(101), 0, NOON_MS).is_err());
+    after.admit(bytes(100), 0, NOON_MS).unwrap();
+    after.admit(bytes(1000), 0, NOON_MS + DAY_MS).unwrap();
+}
+
+#[test]
+fn what_is_given_back_was_not_admitted() {
+    let (_, limiter) = limiter(Limits { samples_per_second: Some(100), ..Limits::default() });
+    limiter.admit(samples(50), 0, NOON_MS).unwrap();
+    limiter.give_back(samples(20));
+    assert_eq!(limiter.usage(NOON_MS).admitted.samples, 30);
 }
 
 #[test]
