@@ -101,7 +101,7 @@ impl App {
         let organisation = organisations::by_id(change.conn(), &tenant.organisation_id).await?;
         let plan = plan_named(&organisation.ok_or(AppError::NotFound("tenant"))?.plan)?;
         for (name, value) in overrides {
-            let ceiling = plan.ceiling(*name).unwrap_or(name.most());
+            let ceiling = plan.ceiling(*name).unwrap_or(i64::MAX as u64);
             if *value > ceiling {
                 let name = name.as_str();
                 return Err(AppError::invalid(

@@ -142,7 +142,7 @@ impl Span {
 }
 
 /// `2026-11-01 00:00` or `2026-11-01 00:00:01`, or the number of seconds where the calendar ends.
-fn instant(unix_s: i64) -> String {
+pub(in crate::billing) fn instant(unix_s: i64) -> String {
     Timestamp::from_second(unix_s).map_or_else(
         |_| format!("{unix_s} s"),
         |at| {

@@ -1,10 +1,12 @@
 //! Why nothing fits, exactly: which constraints contradict each other, and what giving some of them up would make possible.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::constraint::Constraints;
+use super::constraint::{Constraints, Obstacle};
+use super::residency::jurisdiction;
 use super::solve::{Candidate, Excluded, rank};
 use super::{Cell, Constraint};
 
@@ -33,14 +35,33 @@ impl fmt::Display for Impossible {
         f.write_str("no cell fits")?;
         for (index, conflict) in self.conflicts.iter().enumerate() {
             let named: Vec<String> = conflict.iter().map(ToString::to_string).collect();
-            let before = if index == 0 { ": these cannot be had together: " } else { "; nor these: " };
+            let before = match (index, named.len()) {
+                (0, 1) => ": this cannot be had: ",
+                (0, _) => ": these cannot be had together: ",
+                (_, 1) => "; nor this: ",
+                (_, _) => "; nor these: ",
+            };
             write!(f, "{before}{}", named.join(" + "))?;
         }
         for (index, relaxation) in self.relaxations.iter().enumerate() {
             let before = if index == 0 { ". Possible would be: " } else { "; or: " };
             write!(f, "{before}{}", relaxation.means.join(" and "))?;
         }
+        // Where the residency rule alone excludes every cell, what is excluded says where cells are.
+        if self.conflicts.iter().any(|conflict| conflict == &[Constraint::Residency]) {
+            let places: BTreeSet<&str> =
+                self.excluded.iter().flat_map(|excluded| &excluded.obstacles).filter_map(law).collect();
+            write!(f, ". There are cells under the law of: {}", Vec::from_iter(places).join(", "))?;
+        }
         Ok(())
+    }
+}
+
+/// Whose law holds where data may not be.
+fn law(obstacle: &Obstacle) -> Option<&'static str> {
+    match obstacle {
+        Obstacle::NotAllowed { region, .. } => Some(jurisdiction(*region)),
+        _ => None,
     }
 }
 

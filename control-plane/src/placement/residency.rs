@@ -1,5 +1,6 @@
 //! Where data may be: jurisdictions and countries.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,11 @@ pub enum Place {
 
 /// A text that names no place where data could be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no place with a cloud region; write EU, EEA or a country's code, as in DE, UK or US")]
+#[error(
+    "{text:?} is no place with a cloud region; write EU, EEA, or the code of a country that has one: {countries}",
+    text = .0,
+    countries = countries()
+)]
 pub struct UnknownPlace(
     /// The text, cut where it is too long.
     pub String,
@@ -69,6 +74,13 @@ impl Place {
             Self::Country(country) => region.country == country,
         }
     }
+}
+
+/// The codes of all countries in which the catalogue has a region, for people.
+fn countries() -> String {
+    let codes: BTreeSet<String> =
+        RegionRef::all().map(|region| Place::of_country(region).to_string()).collect();
+    codes.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Whose law holds in a region: `EU`, or the country's own; the United Kingdom's is written `UK`.

@@ -145,7 +145,8 @@ fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Who is logged in.
 fn session(variable: &dyn Fn(&str) -> Option<String>) -> Result<Session, AccountError> {
-    Session::open(&SessionFile::find(variable)?, clock())
+    let wanted = variable("FARWATCH_URL").filter(|text| !text.is_empty());
+    Session::open(&SessionFile::find(variable)?, wanted.as_deref(), clock())
 }
 
 fn clock() -> Arc<dyn Clock> {

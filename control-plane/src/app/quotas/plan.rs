@@ -66,12 +66,12 @@ impl QuotaName {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }
 
-    /// The highest value that can be enforced at all.
-    pub(crate) const fn most(self) -> u64 {
+    /// The highest value that can be enforced, whatever the plan; `None`: any that can be kept.
+    const fn enforceable(self) -> Option<u64> {
         match self {
-            Self::SamplesPerSecond | Self::SpansPerSecond => MAX_RATE as u64,
-            Self::QueryConcurrency => u32::MAX as u64,
-            _ => i64::MAX as u64,
+            Self::SamplesPerSecond | Self::SpansPerSecond => Some(MAX_RATE as u64),
+            Self::QueryConcurrency => Some(u32::MAX as u64),
+            _ => None,
         }
     }
 }
@@ -121,14 +121,14 @@ impl Plan {
         }
     }
 
-    /// How high a tenant may set it by itself; `None`: as high as can be enforced. The default leaves room for growth on
+    /// How high a tenant may set it by itself; `None`: as high as can be kept. The default leaves room for growth on
     /// plans that are paid for, so that nobody has to ask.
     #[must_use]
     pub const fn ceiling(self, name: QuotaName) -> Option<u64> {
         match (self, self.default(name)) {
             (Self::Free, default) => default,
             (_, Some(default)) => Some(default * 10),
-            (_, None) => None,
+            (_, None) => name.enforceable(),
         }
     }
 }
@@ -153,8 +153,10 @@ mod tests {
     fn every_plan_can_be_enforced() {
         for plan in Plan::ALL {
             for name in QuotaName::ALL {
-                assert!(plan.ceiling(name).is_none_or(|ceiling| ceiling <= name.most()), "{plan:?} {name:?}");
-                assert!(plan.default(name) <= plan.ceiling(name), "{plan:?} {name:?}");
+                let (default, ceiling) = (plan.default(name), plan.ceiling(name));
+                let most = name.enforceable();
+                assert!(most.is_none_or(|most| ceiling.is_some_and(|it| it <= most)), "{plan:?} {name:?}");
+                assert!(default.is_none_or(|default| Some(default) <= ceiling), "{plan:?} {name:?}");
             }
         }
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use tenancy::{Priority, Scope};
 
 use super::duration;
 
@@ -93,14 +95,16 @@ pub enum KeysCommand {
 pub struct CreateKeyArgs {
     /// What the key is for
     pub name: String,
-    /// What it is good for: metrics:write, metrics:read, traces:write, traces:read or admin; may be given again
-    #[arg(long = "scope", value_name = "SCOPE", required = true)]
+    /// What it is good for; may be given again
+    #[arg(long = "scope", value_name = "SCOPE", required = true,
+        value_parser = PossibleValuesParser::new(Scope::ALL.map(Scope::as_str)))]
     pub scopes: Vec<String>,
     /// How long it is good [default: a year]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub expires_in: Option<Duration>,
-    /// low, normal or high: what is written with a lower one goes first when the tenant is over a limit
-    #[arg(long, value_name = "PRIORITY", default_value = "normal")]
+    /// What is written with a lower one goes first when the tenant is over a limit
+    #[arg(long, value_name = "PRIORITY", default_value = Priority::default().as_str(),
+        value_parser = PossibleValuesParser::new(Priority::ALL.map(Priority::as_str)))]
     pub priority: String,
     /// Network that it may be used from, such as 192.0.2.0/24; may be given again [default: any]
     #[arg(long = "network", value_name = "NETWORK")]
@@ -113,7 +117,7 @@ pub struct CreateKeyArgs {
 /// Arguments of `farwatch keys rotate`.
 #[derive(Debug, Args)]
 pub struct RotateKeyArgs {
-    /// The key's id, which `farwatch keys list` shows
+    /// The key's name or id
     pub key: String,
     /// For how long the old one stays good beside its successor
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1d")]
@@ -126,7 +130,7 @@ pub struct RotateKeyArgs {
 /// Arguments of `farwatch keys revoke`.
 #[derive(Debug, Args)]
 pub struct RevokeKeyArgs {
-    /// The key's id, which `farwatch keys list` shows
+    /// The key's name or id
     pub key: String,
     /// Which tenant.
     #[command(flatten)]
@@ -145,7 +149,7 @@ pub enum QuotaCommand {
 /// Arguments of `farwatch quota set`.
 #[derive(Debug, Args)]
 pub struct SetQuotaArgs {
-    /// NAME=NUMBER, such as samples_per_second=50k, or NAME=default for what the plan says
+    /// NAME=NUMBER, such as samples_per_second=50k or bytes_per_day=5GiB, or NAME=default for what the plan says
     #[arg(required = true, value_name = "NAME=NUMBER")]
     pub limits: Vec<String>,
     /// Which tenant.

@@ -60,23 +60,55 @@ async fn a_customer_signs_up_and_manages_keys_and_limits_at_the_shell() {
     let set = |limit| ada.done(&[&["quota", "set", limit], &production[..]].concat());
     set("active_series=5k");
     let quotas = set("samples_per_second=0");
-    assert!(quotas.contains("5,000"), "a limit that was not named stays: {quotas}");
+    assert!(quotas.contains("5k"), "a limit that was not named stays: {quotas}");
+    assert!(set("query-bytes=1.5GiB").contains("1.5GiB"));
+    let too_high = ada.refused(&[&["quota", "set", "samples_per_second=1G"], &production[..]].concat());
+    assert!(too_high.contains("samples_per_second=1G") && too_high.contains("100M at most"), "{too_high}");
     becomes(429).await;
     set("samples_per_second=default");
     becomes(204).await;
     assert!(ada.refused(&["quota", "set", "pods=1", "--tenant", "staging"]).contains("active_series"));
 
+    // Two keys have that name, so it says too little.
+    let several = ada.refused(&[&["keys", "rotate", "prometheus"], &production[..]].concat());
+    assert!(several.contains(id), "{several}");
     let successor = ada.json(&[&["keys", "rotate", id, "--overlap", "0s"], &production[..]].concat());
     assert_ne!(successor["secret"], made["secret"]);
     becomes(401).await;
     let next = successor["key"]["id"].as_str().unwrap();
+    let rotated = ada.done(&[&["keys", "rotate", next], &production[..]].concat());
+    let replaced = format!("It replaces prometheus ({next}), which is good, too, until 20");
+    assert!(rotated.contains(&replaced), "{rotated}");
     ada.done(&[&["keys", "revoke", next], &production[..]].concat());
+    ada.done(&[&["keys", "create", "grafana", "--scope", "metrics:read"], &production[..]].concat());
+    let revoked = ada.done(&[&["keys", "revoke", "grafana"], &production[..]].concat());
+    assert!(revoked.contains("grafana (") && revoked.contains("is revoked"), "{revoked}");
     let keys = ada.json(&[&["keys", "list"], &production[..]].concat());
     let state = |id: &str| {
         let all = keys["keys"].as_array().unwrap();
         all.iter().find(|key| key["id"] == id).unwrap()["state"].as_str().unwrap().to_owned()
     };
     assert_eq!(state(next), "revoked");
+
+    let elsewhere = ada.refused(&["placement", "propose", "--residency", "JP", "--tenant", "staging"]);
+    assert!(
+        elsewhere.contains("EU") && elsewhere.contains("US"),
+        "it says where there are cells: {elsewhere}"
+    );
+    let nowhere = ada.refused(&["placement", "propose", "--residency", "XX", "--tenant", "staging"]);
+    assert!(nowhere.contains("--residency") && nowhere.contains("JP"), "{nowhere}");
+    let too_long = ada.refused(&[
+        "keys",
+        "create",
+        "k",
+        "--scope",
+        "admin",
+        "--expires-in",
+        "20y",
+        "--tenant",
+        "staging",
+    ]);
+    assert!(too_long.contains("--expires-in"), "{too_long}");
 
     // Another account sees none of it.
     ada.done(&["logout"]);
@@ -85,4 +117,25 @@ async fn a_customer_signs_up_and_manages_keys_and_limits_at_the_shell() {
     assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("401"));
     ada.done_with(&[&["login"], &who[..]].concat(), PASSWORD);
     assert_eq!(ada.json(&["tenant", "list"])[0]["organisation"]["name"], "Example");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_with_one_server_and_always_ends_here() {
+    let mut server = Farwatch::start().await;
+    let ada = Customer::with_account(&server, "ada@example.com").await;
+    let mut elsewhere = ada;
+    elsewhere.url = "http://127.0.0.1:1".to_owned();
+    let refused = elsewhere.refused(&["tenant", "list"]);
+    assert!(refused.contains("login --url http://127.0.0.1:1") && refused.contains(&server.url), "{refused}");
+
+    // The server is away.
+    server.kill().await;
+    let said = elsewhere.done(&["logout"]);
+    assert!(said.contains("logged out ada@example.com here") && said.contains(&server.url), "{said}");
+    assert!(!elsewhere.session_file().exists());
+
+    std::fs::write(elsewhere.session_file(), "{\"url\":").unwrap();
+    assert!(elsewhere.refused(&["tenant", "list"]).contains("farwatch login"));
+    assert!(elsewhere.done(&["logout"]).contains("logged out here"));
+    assert!(!elsewhere.session_file().exists());
 }

@@ -33,6 +33,11 @@ struct TenantList {
     tenants: Vec<Tenant>,
 }
 
+/// The name of the tenant with this id; of one that is deleted nothing but the id is known.
+pub(super) fn name_of<'a>(tenants: &'a [Tenant], id: &str) -> &'a str {
+    tenants.iter().find(|tenant| tenant.id == id).map_or("(deleted)", |tenant| tenant.name.as_str())
+}
+
 /// All organisations of the account.
 pub(super) async fn organisations(session: &Session) -> Result<Vec<Organisation>, AccountError> {
     let list: OrganisationList = session.read(&session.get(&["organisations"]).await?)?;

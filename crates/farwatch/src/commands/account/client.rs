@@ -27,6 +27,28 @@ pub(super) struct ControlPlane {
 struct Problem {
     code: String,
     detail: String,
+    field: Option<String>,
+}
+
+/// What the API calls otherwise than who types a command.
+const TYPED: [(&str, &str); 8] = [
+    ("email", "--email"),
+    ("expires_at_ms", "--expires-in"),
+    ("month", "the month"),
+    ("networks", "--network"),
+    ("overlap_s", "--overlap"),
+    ("password", "the password"),
+    ("residency", "--residency"),
+    ("scopes", "--scope"),
+];
+
+/// A reason that begins with a field's name, beginning with what was typed for it.
+fn as_typed(detail: String, field: Option<&str>) -> String {
+    let typed = TYPED.iter().find(|(name, _)| Some(*name) == field);
+    match typed.and_then(|(name, typed)| Some((typed, detail.strip_prefix(name)?))) {
+        Some((typed, rest)) => format!("{typed}{rest}"),
+        None => detail,
+    }
 }
 
 impl ControlPlane {
@@ -40,6 +62,11 @@ impl ControlPlane {
         let client = reqwest::Client::builder().timeout(TIMEOUT).build();
         let client = client.map_err(|source| AccountError::Unreachable { url: url.to_string(), source })?;
         Ok(Self { client, url })
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// A request; `segments` of its path are escaped where they need to be.
@@ -78,7 +105,10 @@ impl ControlPlane {
 
     fn refused(&self, status: StatusCode, body: &str) -> AccountError {
         match serde_json::from_str::<Problem>(body) {
-            Ok(Problem { code, detail }) => AccountError::Refused { status: status.as_u16(), code, detail },
+            Ok(Problem { code, detail, field }) => {
+                let detail = as_typed(detail, field.as_deref());
+                AccountError::Refused { status: status.as_u16(), code, detail }
+            }
             Err(source) => AccountError::NotTheControlPlane { url: self.url.to_string(), source },
         }
     }
@@ -87,6 +117,14 @@ impl ControlPlane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_name_what_was_typed() {
+        let typed = |detail: &str, field| as_typed(detail.to_owned(), field);
+        assert_eq!(typed("overlap_s is 0 to 9", Some("overlap_s")), "--overlap is 0 to 9");
+        assert_eq!(typed("name has 1 to 80 characters", Some("name")), "name has 1 to 80 characters");
+        assert_eq!(typed("the key has expired", None), "the key has expired");
+    }
 
     #[test]
     fn paths_are_put_behind_the_address_and_escaped() {

@@ -7,6 +7,7 @@ use control_plane::billing::{Cause, CostPart, Currency, Invoice, InvoiceStatus, 
 use segment_store::Clock;
 use serde::Deserialize;
 
+use super::choice::Tenant;
 use super::session::Session;
 use super::{AccountError, choice, show};
 use crate::cli::account::{InvoiceCommand, PayInvoiceArgs, ShowInvoiceArgs, WhichOrganisation};
@@ -113,7 +114,8 @@ async fn show_one(
         return Ok(show::json(&answer, out)?);
     }
     let Document { summary, invoice } = session.read(&answer)?;
-    print(&organisation.name, summary.as_ref(), &invoice, out)
+    let (tenants, _) = choice::tenants_of(session, &organisation).await?;
+    print(&organisation.name, &tenants, summary.as_ref(), &invoice, out)
 }
 
 /// The calendar month (UTC) that a time is in.
@@ -124,6 +126,7 @@ fn this_month(now_ms: i64) -> String {
 
 fn print(
     buyer: &str,
+    tenants: &[Tenant],
     summary: Option<&Summary>,
     invoice: &Invoice,
     out: &mut dyn Write,
@@ -155,13 +158,15 @@ fn print(
         writeln!(out, "{what:>40}  {amount}")?;
     }
     let parts = &invoice.breakdown;
-    for (dimension, parts, exact) in [
-        ("TENANT", &parts.by_tenant, true),
-        ("SIGNAL", &parts.by_signal, true),
-        ("METRIC NAME", &parts.by_metric, false),
-        ("API KEY", &parts.by_api_key, false),
-    ] {
-        part(dimension, parts, exact, currency, out)?;
+    let tenant = |id: &str| format!("{} ({id})", choice::name_of(tenants, id));
+    let itself = |name: &str| name.to_owned();
+    part("TENANT", &parts.by_tenant, &tenant, currency, out)?;
+    part("SIGNAL", &parts.by_signal, &itself, currency, out)?;
+    for (dimension, parts) in [("METRIC NAME", &parts.by_metric), ("API KEY", &parts.by_api_key)] {
+        part(dimension, parts, &itself, currency, out)?;
+        if !parts.is_empty() {
+            writeln!(out, "(in proportion to what ingest counted)")?;
+        }
     }
     Ok(())
 }
@@ -183,7 +188,7 @@ fn row(line: &Line, currency: Currency) -> [String; 5] {
 fn part(
     dimension: &'static str,
     parts: &[CostPart],
-    exact: bool,
+    named: &dyn Fn(&str) -> String,
     currency: Currency,
     out: &mut dyn Write,
 ) -> Result<(), AccountError> {
@@ -195,7 +200,7 @@ fn part(
         .take(TOP)
         .map(|part| {
             let cause = match &part.cause {
-                Cause::Named(name) => name.clone(),
+                Cause::Named(name) => named(name),
                 Cause::Unattributed => "(not known)".to_owned(),
                 Cause::Fixed => "(fees)".to_owned(),
                 Cause::EarlierMonths => "(earlier months)".to_owned(),
@@ -215,9 +220,6 @@ fn part(
     show::table([dimension, "SAMPLES", "SPANS", "COST"], &rows, out)?;
     if more > 0 {
         writeln!(out, "and {more} more")?;
-    }
-    if !exact {
-        writeln!(out, "(in proportion to what ingest counted)")?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use segment_store::Clock;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::choice::Tenant;
 use super::session::Session;
 use super::{AccountError, choice, show};
 use crate::cli::account::{CreateKeyArgs, KeysCommand, RevokeKeyArgs, RotateKeyArgs, WhichTenant};
@@ -43,8 +44,8 @@ pub async fn run(
     }
 }
 
-async fn list(which: &WhichTenant, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
-    let tenant = choice::tenant(session, which.tenant.as_deref()).await?;
+/// All keys of a tenant, newest first, and the answers that they were read from.
+async fn all(session: &Session, tenant: &Tenant) -> Result<(Vec<Key>, Vec<Value>), AccountError> {
     let mut answers: Vec<Value> = Vec::new();
     let mut keys: Vec<Key> = Vec::new();
     loop {
@@ -58,9 +59,45 @@ async fn list(which: &WhichTenant, session: &Session, out: &mut dyn Write) -> Re
         }
         answers.extend(page);
         if last {
-            break;
+            return Ok((keys, answers));
         }
     }
+}
+
+/// The key that is meant: by its id, or by the name that one good key alone has.
+fn one(mut keys: Vec<Key>, wanted: &str, tenant: &Tenant) -> Result<Key, AccountError> {
+    if let Some(at) = keys.iter().position(|key| key.id == wanted) {
+        return Ok(keys.swap_remove(at));
+    }
+    let named = keys.iter().filter(|key| key.name == wanted).count();
+    keys.retain(|key| key.name == wanted && key.state == "live");
+    let name = &tenant.name;
+    match keys.len() {
+        1 => Ok(keys.swap_remove(0)),
+        0 if named > 0 => Err(AccountError::Choice(format!(
+            "the key {wanted:?} of {name} has expired or was revoked; `farwatch keys create` makes a new one"
+        ))),
+        0 => Err(AccountError::Choice(format!(
+            "{name} has no key {wanted:?}; `farwatch keys list --tenant {name:?}` shows those it has"
+        ))),
+        _ => {
+            let ids: Vec<String> = keys
+                .into_iter()
+                .map(|key| {
+                    format!("{} (until {})", key.id, show::time_or(key.expires_at_ms, "it is revoked"))
+                })
+                .collect();
+            Err(AccountError::Choice(format!(
+                "several keys of {name} are named {wanted:?}; give the id of one: {}",
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+async fn list(which: &WhichTenant, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
+    let tenant = choice::tenant(session, which.tenant.as_deref()).await?;
+    let (keys, answers) = all(session, &tenant).await?;
     if which.json {
         return Ok(show::json(&json!({ "keys": answers }), out)?);
     }
@@ -101,10 +138,23 @@ async fn create(
 
 async fn rotate(args: &RotateKeyArgs, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
     let tenant = choice::tenant(session, args.which.tenant.as_deref()).await?;
+    let old = one(all(session, &tenant).await?.0, &args.key, &tenant)?;
     let body = json!({ "overlap_s": args.overlap.as_secs() });
-    let path = ["tenants", &tenant.id, "keys", &args.key, "rotate"];
+    let path = ["tenants", &tenant.id, "keys", &old.id, "rotate"];
     let made = session.send(Method::POST, &path, Some(&body)).await?;
-    show_made(&made, args.which.json, session, out)
+    show_made(&made, args.which.json, session, out)?;
+    if args.which.json {
+        return Ok(());
+    }
+    let Key { id, name, .. } = old;
+    if args.overlap.is_zero() {
+        writeln!(out, "It replaces {name} ({id}), which is refused everywhere within 5 seconds.")?;
+        return Ok(());
+    }
+    let old: Key = session.read(&session.get(&["tenants", &tenant.id, "keys", &id]).await?)?;
+    let until = show::time_or(old.expires_at_ms, "it is revoked");
+    writeln!(out, "It replaces {name} ({id}), which is good, too, until {until}: change over before that.")?;
+    Ok(())
 }
 
 #[derive(Deserialize)]
@@ -136,10 +186,46 @@ fn show_made(
 
 async fn revoke(args: &RevokeKeyArgs, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
     let tenant = choice::tenant(session, args.which.tenant.as_deref()).await?;
-    session.send(Method::DELETE, &["tenants", &tenant.id, "keys", &args.key], None).await?;
+    let Key { id, name, .. } = one(all(session, &tenant).await?.0, &args.key, &tenant)?;
+    session.send(Method::DELETE, &["tenants", &tenant.id, "keys", &id], None).await?;
     if args.which.json {
-        return Ok(show::json(&json!({ "revoked": args.key }), out)?);
+        return Ok(show::json(&json!({ "revoked": id }), out)?);
     }
-    writeln!(out, "{} is revoked: it is refused everywhere within 5 seconds", args.key)?;
+    writeln!(out, "{name} ({id}) is revoked: it is refused everywhere within 5 seconds")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_meant_by_its_id_or_by_a_name_that_is_its_alone() {
+        let key = |id: &str, name: &str, state: &str| Key {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            state: state.to_owned(),
+            scopes: Vec::new(),
+            priority: String::new(),
+            expires_at_ms: Some(0),
+            last_used_at_ms: None,
+        };
+        let tenant = Tenant { id: "t".to_owned(), name: "production".to_owned() };
+        let pick = |wanted: &str| {
+            let keys = vec![
+                key("k-1", "a", "live"),
+                key("k-2", "a", "revoked"),
+                key("k-3", "b", "live"),
+                key("k-4", "b", "live"),
+                key("k-5", "c", "expired"),
+            ];
+            one(keys, wanted, &tenant).map(|key| key.id).map_err(|error| error.to_string())
+        };
+        assert_eq!(pick("a").unwrap(), "k-1", "what is revoked is not meant");
+        assert_eq!(pick("k-2").unwrap(), "k-2", "unless its id is given");
+        let several = pick("b").unwrap_err();
+        assert!(several.contains("k-3") && several.contains("k-4"), "{several}");
+        assert!(pick("c").unwrap_err().contains("keys create"));
+        assert!(pick("d").unwrap_err().contains("keys list"));
+    }
 }

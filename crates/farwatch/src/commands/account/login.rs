@@ -12,7 +12,7 @@ use super::client::ControlPlane;
 use super::prompt;
 use super::session::{Session, SessionFile};
 use crate::cli::account::LogInArgs;
-use crate::commands::DEFAULT_URL;
+use crate::commands::{DEFAULT_URL, chain};
 
 /// What the control plane calls a login that lacks the code.
 const CODE_NEEDED: &str = "second_factor_needed";
@@ -73,21 +73,39 @@ pub(super) fn email(given: Option<&str>) -> Result<String, AccountError> {
     }
 }
 
-/// Ends the session, there and here.
+/// Ends the session: here in any case, and there if the control plane can be told.
 ///
 /// # Errors
-/// [`AccountError`]; when the control plane cannot be reached, the session goes on.
+/// [`AccountError::NotLoggedIn`]; others when the session's file cannot be removed.
 pub async fn log_out(
     file: &SessionFile,
     clock: Arc<dyn Clock>,
     out: &mut dyn Write,
 ) -> Result<(), AccountError> {
-    let session = Session::open(file, clock)?;
-    match session.send(Method::DELETE, &["sessions", "current"], None).await {
-        Ok(_) | Err(AccountError::SessionOver) => {}
-        Err(error) => return Err(error),
-    }
+    let session = match Session::open(file, None, clock) {
+        Ok(session) => session,
+        Err(error @ AccountError::NotLoggedIn) => return Err(error),
+        Err(error) => {
+            file.forget()?;
+            writeln!(
+                out,
+                "logged out here; no server was told, since the session could not be read ({})",
+                chain(&error)
+            )?;
+            return Ok(());
+        }
+    };
+    let told = session.send(Method::DELETE, &["sessions", "current"], None).await;
     file.forget()?;
-    writeln!(out, "logged out {}", session.email())?;
+    match told {
+        Ok(_) | Err(AccountError::SessionOver) => writeln!(out, "logged out {}", session.email())?,
+        Err(error) => writeln!(
+            out,
+            "logged out {} here; {} could not be told and knows the session until its time is up ({})",
+            session.email(),
+            session.url(),
+            chain(&error)
+        )?,
+    }
     Ok(())
 }

@@ -6,9 +6,11 @@
 //! | [`session`] | who is logged in: the file that `farwatch login` leaves |
 //! | `prompt` | asks at the terminal |
 //! | `choice` | which organisation and tenant is meant |
-//! | `show` | tables, times and sizes |
+//! | `amount` | numbers of limits, as people write them |
+//! | `show` | tables and times |
 //! | [`signup`], [`login`], [`tenants`], [`keys`], [`quota`], [`usage`], [`invoice`], [`placement`] | the commands |
 
+mod amount;
 mod choice;
 mod client;
 pub mod invoice;
@@ -44,6 +46,17 @@ pub enum AccountError {
     /// The session has ended: by its age, a logout elsewhere, or a new password.
     #[error("your session is over; log in again with `farwatch login`")]
     SessionOver,
+    /// What the environment names is not where somebody is logged in.
+    #[error(
+        "FARWATCH_URL is {wanted}, and you are logged in to {url}; log in there with `farwatch login --url {wanted}`, or unset \
+         FARWATCH_URL"
+    )]
+    OtherServer {
+        /// What the environment names.
+        wanted: String,
+        /// Where somebody is logged in.
+        url: String,
+    },
     /// There is no place for the session.
     #[error("there is no home directory to keep the session in; set FARWATCH_SESSION_FILE")]
     NoHome,

@@ -2,13 +2,12 @@
 
 use std::io::Write;
 
-use control_plane::billing::money::group_thousands;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::session::Session;
-use super::{AccountError, choice, show};
+use super::{AccountError, amount, choice, show};
 use crate::cli::account::{QuotaCommand, SetQuotaArgs, WhichTenant};
 
 #[derive(Deserialize)]
@@ -27,6 +26,10 @@ struct Quota {
 }
 
 impl Quota {
+    fn show(&self, value: Option<u64>, none: &str) -> String {
+        value.map_or_else(|| none.to_owned(), |value| amount::show(value, is_of_bytes(&self.name)))
+    }
+
     /// What is set, as it may be set again: on a smaller plan than then, what holds of it.
     fn kept(&self) -> Option<u64> {
         self.set.map(|set| set.min(self.ceiling.unwrap_or(u64::MAX)))
@@ -55,21 +58,20 @@ async fn show_quotas(
         return Ok(show::json(&answer, out)?);
     }
     let Quotas { plan, quotas } = session.read(&answer)?;
-    let number = |value: Option<u64>, none: &str| value.map_or_else(|| none.to_owned(), group_thousands);
     let rows: Vec<_> = quotas
-        .into_iter()
+        .iter()
         .map(|quota| {
             [
-                quota.name,
-                number(quota.value, "no limit"),
-                number(quota.set, "-"),
-                number(quota.default, "no limit"),
-                number(quota.ceiling, "any"),
+                quota.name.clone(),
+                quota.show(quota.value, "no limit"),
+                quota.show(quota.set, "-"),
+                quota.show(quota.default, "no limit"),
+                quota.show(quota.ceiling, "no bound"),
             ]
         })
         .collect();
     writeln!(out, "Limits of {}, on the plan {plan}:\n", tenant.name)?;
-    Ok(show::table(["LIMIT", "IN FORCE", "SET", "OF THE PLAN", "AT MOST"], &rows, out)?)
+    Ok(show::table(["LIMIT", "IN FORCE", "SET", "OF THE PLAN", "CAN BE SET UP TO"], &rows, out)?)
 }
 
 async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
@@ -77,15 +79,23 @@ async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Res
         args.limits.iter().map(|text| change(text)).collect::<Result<_, _>>()?;
     let tenant = choice::tenant(session, args.which.tenant.as_deref()).await?;
     let path = ["tenants", &tenant.id, "quotas"];
-    let Quotas { quotas, .. } = session.read(&session.get(&path).await?)?;
+    let Quotas { plan, quotas } = session.read(&session.get(&path).await?)?;
     let mut body: Map<String, Value> =
         quotas.iter().filter_map(|quota| Some((quota.name.clone(), quota.kept()?.into()))).collect();
     for (name, value) in changes {
-        if !quotas.iter().any(|quota| quota.name == name) {
+        let Some(quota) = quotas.iter().find(|quota| quota.name == name) else {
             let known: Vec<_> = quotas.iter().map(|quota| quota.name.as_str()).collect();
             return Err(AccountError::Quota(format!(
                 "there is no limit {name:?}; there are {}",
                 known.join(", ")
+            )));
+        };
+        if let (Some(value), Some(ceiling)) = (value, quota.ceiling)
+            && value > ceiling
+        {
+            let [value, ceiling] = [value, ceiling].map(|number| quota.show(Some(number), ""));
+            return Err(AccountError::Quota(format!(
+                "{name}={value} is more than the plan {plan} allows: {ceiling} at most"
             )));
         }
         match value {
@@ -101,27 +111,22 @@ async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Res
 fn change(text: &str) -> Result<(String, Option<u64>), AccountError> {
     let wrong = || {
         AccountError::Quota(format!(
-            "{text:?} is no limit; write it as samples_per_second=50000, =50k, or =default for what the plan says"
+            "{text:?} is no limit; write it as samples_per_second=50000, =50k or =1.5M, bytes_per_day=5GiB, or =default for what the \
+             plan says"
         ))
     };
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let name = name.replace('-', "_");
     let value = match value {
         "default" => None,
-        _ => Some(number(value).ok_or_else(wrong)?),
+        _ => Some(amount::parse(value, is_of_bytes(&name)).ok_or_else(wrong)?),
     };
-    Ok((name.replace('-', "_"), value))
+    Ok((name, value))
 }
 
-/// A whole number; `k`, `M`, `G` and `T` behind it are thousands of each other.
-fn number(text: &str) -> Option<u64> {
-    let (digits, power) = match text.char_indices().last()? {
-        (at, 'k') => (&text[..at], 1),
-        (at, 'M') => (&text[..at], 2),
-        (at, 'G') => (&text[..at], 3),
-        (at, 'T') => (&text[..at], 4),
-        _ => (text, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1_000_u64.pow(power))
+/// Whether the limit of that name counts bytes.
+fn is_of_bytes(name: &str) -> bool {
+    name.contains("bytes")
 }
 
 #[cfg(test)]
@@ -144,9 +149,10 @@ mod tests {
         assert_eq!(read("samples_per_second=50000"), of("samples_per_second", Some(50_000)));
         assert_eq!(read("samples-per-second=50k"), of("samples_per_second", Some(50_000)));
         assert_eq!(read("bytes_per_day=2T"), of("bytes_per_day", Some(2_000_000_000_000)));
+        assert_eq!(read("query-bytes=1.5GiB"), of("query_bytes", Some(3 << 29)));
         assert_eq!(read("active_series=default"), of("active_series", None));
         for wrong in
-            ["active_series", "active_series=", "active_series=-1", "a=1.5", "a=99999999999T", "a=k", "a=1é"]
+            ["active_series", "active_series=", "active_series=-1", "active_series=5GiB", "a=1.5", "a=k"]
         {
             assert!(read(wrong).is_none(), "{wrong}");
         }

@@ -112,13 +112,24 @@ pub struct Session {
 }
 
 impl Session {
-    /// Goes on with the session that `farwatch login` left.
+    /// Goes on with the session that `farwatch login` left. `wanted` is the server that the environment names, if it names one.
     ///
     /// # Errors
-    /// [`AccountError::NotLoggedIn`] when there is none.
-    pub fn open(file: &SessionFile, clock: Arc<dyn Clock>) -> Result<Self, AccountError> {
+    /// [`AccountError::NotLoggedIn`] when there is none; [`AccountError::OtherServer`] when it is one of another server.
+    pub fn open(
+        file: &SessionFile,
+        wanted: Option<&str>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AccountError> {
         let stored = file.read()?;
         let control_plane = ControlPlane::at(&stored.url)?;
+        if let Some(wanted) = wanted {
+            let same = ControlPlane::at(wanted)?.url().as_str().trim_end_matches('/')
+                == control_plane.url().as_str().trim_end_matches('/');
+            if !same {
+                return Err(AccountError::OtherServer { wanted: wanted.to_owned(), url: stored.url });
+            }
+        }
         Ok(Self { control_plane, file: file.clone(), clock, stored: Mutex::new(stored) })
     }
 
@@ -142,6 +153,11 @@ impl Session {
         let _lock = file.lock()?;
         file.write(&stored)?;
         Ok(Self { control_plane, file: file.clone(), clock, stored: Mutex::new(stored) })
+    }
+
+    /// The server that it is with.
+    pub(super) fn url(&self) -> String {
+        self.stored.lock().url.clone()
     }
 
     /// Whose session it is.
@@ -267,10 +283,29 @@ mod tests {
     fn without_a_file_nobody_is_logged_in() {
         let directory = tempfile::tempdir().unwrap();
         let file = SessionFile(directory.path().join("session.json"));
-        let open = || Session::open(&file, Arc::new(segment_store::SystemClock::new())).err().unwrap();
+        let clock = || Arc::new(segment_store::SystemClock::new());
+        let open = || Session::open(&file, None, clock()).err().unwrap();
         assert!(matches!(open(), AccountError::NotLoggedIn));
         std::fs::write(&file.0, "{}").unwrap();
         assert!(matches!(open(), AccountError::NotASession { .. }));
+        let stored = Stored {
+            url: "http://here:1".to_owned(),
+            email: String::new(),
+            access_token: String::new(),
+            expires_at_ms: 0,
+            refresh_token: String::new(),
+        };
+        file.write(&stored).unwrap();
+        for (wanted, same) in [(None, true), (Some("http://here:1/"), true), (Some("http://there:1"), false)]
+        {
+            let opened = Session::open(&file, wanted, clock());
+            match opened {
+                Ok(_) => assert!(same, "{wanted:?}"),
+                Err(error) => {
+                    assert!(!same && error.to_string().contains("login --url http://there:1"), "{error}")
+                }
+            }
+        }
         file.forget().unwrap();
         file.forget().unwrap();
         assert!(!file.exists());

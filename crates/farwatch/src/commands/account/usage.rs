@@ -11,6 +11,9 @@ use super::session::Session;
 use super::{AccountError, choice, show};
 use crate::cli::UsageArgs;
 
+/// What the figures leave out.
+const COUNTED_LATER: &str = "\nWhat was written within the last minutes is counted when it is compacted.";
+
 #[derive(Clone, Copy, Default, Deserialize)]
 struct Used {
     samples: u64,
@@ -78,13 +81,15 @@ pub async fn run(args: &UsageArgs, session: &Session, out: &mut dyn Write) -> Re
     let mut rows: Vec<_> = sums
         .into_iter()
         .map(|((id, signal), used)| {
-            let name = tenants.iter().find(|tenant| tenant.id == id).map_or(id, |tenant| tenant.name.clone());
-            row([name, signal], used)
+            let name = choice::name_of(&tenants, &id).to_owned();
+            row([name, id, signal], used)
         })
         .collect();
-    rows.push(row(["total".to_owned(), String::new()], total));
+    rows.push(row(["total".to_owned(), String::new(), String::new()], total));
     writeln!(out, "{} used in {month}:\n", organisation.name)?;
-    Ok(show::table(["TENANT", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"], &rows, out)?)
+    let headings = ["TENANT", "TENANT'S ID", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"];
+    show::table(headings, &rows, out)?;
+    Ok(writeln!(out, "{COUNTED_LATER}")?)
 }
 
 fn of_tenant(
@@ -102,11 +107,13 @@ fn of_tenant(
         hours.into_iter().map(|hour| row([show::time(hour.hour_ms), hour.signal], hour.used)).collect();
     rows.push(row(["total".to_owned(), String::new()], total));
     writeln!(out, "{name} used in {month}:\n")?;
-    Ok(show::table(["HOUR", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"], &rows, out)?)
+    show::table(["HOUR", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"], &rows, out)?;
+    Ok(writeln!(out, "{COUNTED_LATER}")?)
 }
 
-fn row([what, signal]: [String; 2], used: Used) -> [String; 6] {
+/// A row of `M` cells: what `what` says, and how much was used.
+fn row<const N: usize, const M: usize>(what: [String; N], used: Used) -> [String; M] {
     let Used { samples, spans, bytes, series_hours } = used;
-    let [samples, spans, bytes, series_hours] = [samples, spans, bytes, series_hours].map(group_thousands);
-    [what, signal, samples, spans, bytes, series_hours]
+    let mut cells = what.into_iter().chain([samples, spans, bytes, series_hours].map(group_thousands));
+    std::array::from_fn(|_| cells.next().unwrap_or_default())
 }

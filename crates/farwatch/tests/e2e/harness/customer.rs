@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::farwatch::BINARY;
+use super::{Farwatch, signup_token};
 
 /// What they choose as their password.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -23,6 +24,16 @@ impl Customer {
     /// One who has no account yet.
     pub(crate) fn of(url: &str) -> Self {
         Self { url: url.to_owned(), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// One who has an account with the organisation "default", and is logged in.
+    pub(crate) async fn with_account(server: &Farwatch, email: &str) -> Self {
+        let customer = Self::of(&server.url);
+        let signup = ["signup", "--email", email];
+        customer.done_with(&signup, PASSWORD);
+        let token = signup_token(&server.output).await;
+        customer.done_with(&[&signup[..], &["--confirm", &token]].concat(), PASSWORD);
+        customer
     }
 
     /// Runs a command with `input` as what is typed.
