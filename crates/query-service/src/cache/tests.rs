@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use segment_store::testing::{MemoryBucket, SimClock};
-use segment_store::{Etag, ListPage, ObjectMeta, Operation, PutCondition, PutId, PutOutcome, SystemClock};
+use segment_store::testing::{Hook, Hooked, MemoryBucket, Request, SimClock};
+use segment_store::{Operation, PutCondition, PutOutcome, SystemClock};
 
 use super::*;
 use crate::testing::tenant_id;
 
-/// A bucket with one object, which notes what is asked of it and does as it is told.
+/// Notes what is asked of a bucket, and answers as it is told.
 #[derive(Debug, Default)]
 struct Noted {
-    inner: MemoryBucket,
     gets: Mutex<Vec<Range<u64>>>,
     /// How long the next requests take; those after them take a millisecond.
     delays: Mutex<Vec<Duration>>,
@@ -21,54 +20,20 @@ struct Noted {
 }
 
 #[async_trait]
-impl Bucket for Noted {
-    async fn put(
-        &self,
-        key: &str,
-        body: Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<Etag, BucketError> {
-        self.inner.put(key, body, condition, put_id).await
-    }
-
-    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
-        if let GetRange::Range(range) = &range {
+impl Hook for Noted {
+    async fn before(&self, _: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        let Request::Get { key, range } = request else { return Ok(()) };
+        if let GetRange::Range(range) = range {
             self.gets.lock().push(range.clone());
         }
         let delay = self.delays.lock().pop().unwrap_or(Duration::from_millis(1));
         tokio::time::sleep(delay).await;
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.fetch_sub(1, Ordering::Relaxed);
-            return Err(BucketError::Unavailable {
-                operation: Operation::Get,
-                key: key.to_owned(),
-                outcome: PutOutcome::NotDone,
-                source: "told to".into(),
-            });
+        if self.failures.load(Ordering::Relaxed) == 0 {
+            return Ok(());
         }
-        self.inner.get(key, range).await
-    }
-
-    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        self.inner.get_if_changed(key, known).await
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
-        self.inner.head(key).await
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        max_keys: usize,
-    ) -> Result<ListPage, BucketError> {
-        self.inner.list(prefix, after, max_keys).await
-    }
-
-    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
-        self.inner.delete_many(keys).await
+        self.failures.fetch_sub(1, Ordering::Relaxed);
+        let (operation, key, outcome) = (Operation::Get, key.to_owned(), PutOutcome::NotDone);
+        Err(BucketError::Unavailable { operation, key, outcome, source: "told to".into() })
     }
 }
 
@@ -78,13 +43,14 @@ fn content(len: usize) -> Bytes {
     (0..len).map(|at| (at / 7 + at) as u8).collect()
 }
 
-async fn bucket_with(len: usize) -> (Arc<Noted>, ObjectRef) {
-    let bucket = Arc::new(Noted::default());
+/// A bucket with one object.
+async fn bucket_with(len: usize) -> (Arc<Hooked<Noted>>, ObjectRef) {
+    let bucket = Arc::new(Hooked::new(Arc::new(MemoryBucket::default()), Noted::default()));
     bucket.put(KEY, content(len), PutCondition::IfAbsent, None).await.unwrap();
     (bucket, ObjectRef { key: KEY.into(), len: len as u64 })
 }
 
-async fn cache_over(bucket: &Arc<Noted>, disk: Option<(PathBuf, u64)>) -> PageCache {
+async fn cache_over(bucket: &Arc<Hooked<Noted>>, disk: Option<(PathBuf, u64)>) -> PageCache {
     let settings = CacheSettings { memory_bytes: 32 << 20, disk };
     let (bucket, clock) = (Arc::clone(bucket) as _, Arc::new(SystemClock::new()));
     PageCache::open(CacheParts { bucket, clock, settings }).await.unwrap()

@@ -2,13 +2,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use promql::{Matcher, SeriesSamples};
-use segment_store::testing::MemoryBucket;
+use segment_store::testing::{Hook, Hooked, MemoryBucket, Request};
 use segment_store::{
-    BucketError, Etag, FlushOutcome, GetRange, ListPage, LocalBucket, Object, ObjectMeta, Operation,
-    PutCondition, PutId, PutOutcome, SystemClock, TailOffer, TailSink,
+    BucketError, FlushOutcome, GetRange, LocalBucket, Operation, PutCondition, PutOutcome, SystemClock,
+    TailOffer, TailSink,
 };
 use tokio::time::timeout;
 
@@ -151,14 +150,17 @@ async fn segments_of_other_writers_are_absorbed_also_those_with_slow_clocks() {
     store(&*bucket, key(0), &[("acme", up(&[("a", 1, 1.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
     assert_eq!(read(&tail, &bucket, &acme).await, [sample("a", 1, 1.0)]);
-    // A little behind, and far behind.
+    // A little behind, more, and far behind.
     store(&*bucket, key(-FOLLOW_OVERLAP_MS / 2), &[("acme", up(&[("a", 2, 2.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
     assert_eq!(read(&tail, &bucket, &acme).await.len(), 2);
-    store(&*bucket, key(-10 * FOLLOW_OVERLAP_MS), &[("acme", up(&[("a", 3, 3.0)]))]).await;
-    tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
+    store(&*bucket, key(-FOLLOW_LONG_OVERLAP_MS / 2), &[("acme", up(&[("a", 4, 4.0)]))]).await;
+    tokio::time::sleep((LONG_OVERLAP_EVERY as u32 + 1) * FOLLOW_EVERY).await;
     assert_eq!(read(&tail, &bucket, &acme).await.len(), 3);
-    assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 3);
+    store(&*bucket, key(-10 * FOLLOW_LONG_OVERLAP_MS), &[("acme", up(&[("a", 3, 3.0)]))]).await;
+    tokio::time::sleep((WHOLE_LISTING_EVERY as u32 + 2) * FOLLOW_EVERY).await;
+    assert_eq!(read(&tail, &bucket, &acme).await.len(), 4);
+    assert_eq!(follower.stats(&SystemClock::new()).absorbed_segments, 4);
     follower.shutdown().await;
 }
 
@@ -233,11 +235,10 @@ fn the_newest_segments_fit_first() {
     assert_eq!(newest.in_order(), objects, "what a second look at a page showed comes in its place");
 }
 
-/// A bucket in memory with short pages, of which objects can be made unreadable for a while.
+/// Makes an object unreadable for a while, and notes listings.
 #[derive(Debug, Default)]
 struct Moody {
-    inner: MemoryBucket,
-    /// Which keys cannot be read, and whether that concerns reads of a whole object alone.
+    /// Which key cannot be read, and whether that concerns reads of a whole object alone.
     unreadable: Mutex<Option<(SegmentKey, bool)>>,
     /// From where listings began.
     listings: Mutex<Vec<Option<String>>>,
@@ -246,6 +247,11 @@ struct Moody {
 const KEYS_A_PAGE: usize = 4;
 
 impl Moody {
+    /// A moody bucket with short pages.
+    fn bucket() -> Arc<Hooked<Self>> {
+        Arc::new(Hooked::new(Arc::new(MemoryBucket::with_pages_of(KEYS_A_PAGE)), Self::default()))
+    }
+
     fn pages(&self) -> usize {
         self.listings.lock().len()
     }
@@ -256,50 +262,21 @@ impl Moody {
 }
 
 #[async_trait]
-impl Bucket for Moody {
-    async fn put(
-        &self,
-        key: &str,
-        body: Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<Etag, BucketError> {
-        self.inner.put(key, body, condition, put_id).await
-    }
-
-    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
-        let unreadable = *self.unreadable.lock();
-        match unreadable {
-            Some((segment, only_whole))
-                if segment.to_string() == key && (!only_whole || range == GetRange::Full) =>
+impl Hook for Moody {
+    async fn before(&self, _: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        match (request, *self.unreadable.lock()) {
+            (Request::List { start_after }, _) => {
+                self.listings.lock().push(start_after.map(str::to_owned));
+                Ok(())
+            }
+            (Request::Get { key, range }, Some((segment, only_whole)))
+                if segment.to_string() == key && (!only_whole || *range == GetRange::Full) =>
             {
                 let (operation, key, outcome) = (Operation::Get, key.to_owned(), PutOutcome::NotDone);
                 Err(BucketError::Unavailable { operation, key, outcome, source: "it is moody".into() })
             }
-            _ => self.inner.get(key, range).await,
+            _ => Ok(()),
         }
-    }
-
-    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        self.inner.get_if_changed(key, known).await
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
-        self.inner.head(key).await
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        max_keys: usize,
-    ) -> Result<ListPage, BucketError> {
-        self.listings.lock().push(start_after.map(str::to_owned));
-        self.inner.list(prefix, start_after, max_keys.min(KEYS_A_PAGE)).await
-    }
-
-    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
-        self.inner.delete_many(keys).await
     }
 }
 
@@ -313,7 +290,7 @@ async fn store_rivals(bucket: &dyn Bucket, count: i64) {
 
 #[tokio::test(start_paused = true)]
 async fn catching_up_goes_on_at_the_page_where_it_failed() {
-    let moody = Arc::new(Moody::default());
+    let moody = Moody::bucket();
     let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
     store_rivals(&*bucket, 30).await;
     *moody.unreadable.lock() = Some((segment(17), false));
@@ -332,7 +309,7 @@ async fn catching_up_goes_on_at_the_page_where_it_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn while_a_segment_cannot_be_taken_into_memory_answers_are_whole_and_later_segments_win() {
-    let moody = Arc::new(Moody::default());
+    let moody = Moody::bucket();
     let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
     store_rivals(&*bucket, 30).await;
     let acme = tenant_id("acme");
@@ -362,7 +339,7 @@ async fn while_a_segment_cannot_be_taken_into_memory_answers_are_whole_and_later
 
 #[tokio::test(start_paused = true)]
 async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
-    let moody = Arc::new(Moody::default());
+    let moody = Moody::bucket();
     let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
     let tail = Arc::new(Tail::default());
     let follower = follow(&bucket, &tail);
@@ -371,7 +348,7 @@ async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
     store(&*bucket, key(0), &[("acme", up(&[("a", 1, 1.0)]))]).await;
     tokio::time::sleep(2 * FOLLOW_EVERY).await;
     // Only a whole listing shows it.
-    let straggler = key(-10 * FOLLOW_OVERLAP_MS);
+    let straggler = key(-10 * FOLLOW_LONG_OVERLAP_MS);
     store(&*bucket, straggler, &[("acme", up(&[("a", 2, 1.0)]))]).await;
     *moody.unreadable.lock() = Some((straggler, false));
     let before = moody.whole_listings();
@@ -389,7 +366,7 @@ async fn a_whole_listing_that_fails_is_not_repeated_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn who_writes_alone_lists_rarely() {
-    let moody = Arc::new(Moody::default());
+    let moody = Moody::bucket();
     let tail = Arc::new(Tail::default());
     let bucket: Arc<dyn Bucket> = Arc::clone(&moody) as _;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::testing::{
-    Delayed, Faults, Faulty, MemoryBucket, RecordingTail, SimClock, TailEvent, float_rows, floats_of, tenant,
+    Delayed, Faults, Faulty, Hook, Hooked, MemoryBucket, RecordingTail, Request, SimClock, TailEvent,
+    float_rows, floats_of, tenant,
 };
 use crate::{
-    BucketError, Counted, Etag, FlushOutcome, GetRange, ListPage, Object, ObjectMeta, PutCondition,
-    TailOffer, list_fresh, read_fresh_partitions,
+    BucketError, Counted, FlushOutcome, PutCondition, TailOffer, list_fresh, read_fresh_partitions,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -87,35 +87,33 @@ async fn requests_of_many_tenants_share_one_put() {
     assert_eq!(stats.bytes, counted.counts().bytes_put);
 }
 
-/// A bucket whose puts wait until they are let through, and that knows how many wait. And it may give the first names that are put
-/// to somebody else.
+/// Lets puts wait until they are let through, and knows how many wait. And it may give the first names that are put to somebody else.
 #[derive(Debug)]
-struct Gated {
-    inner: MemoryBucket,
-    gate: Semaphore,
+struct Gate {
+    permits: Semaphore,
     thefts: AtomicUsize,
     waiting: AtomicUsize,
     waiting_most: AtomicUsize,
 }
 
-impl Gated {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: MemoryBucket::default(),
-            gate: Semaphore::new(0),
+impl Gate {
+    fn closed() -> Arc<Hooked<Self>> {
+        let gate = Self {
+            permits: Semaphore::new(0),
             thefts: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             waiting_most: AtomicUsize::new(0),
-        })
+        };
+        Arc::new(Hooked::new(Arc::new(MemoryBucket::default()), gate))
     }
 
     fn open(&self) {
-        self.gate.add_permits(1_000);
+        self.permits.add_permits(1_000);
     }
 
     /// Open, and the first `times` names are taken.
-    fn with_thefts(times: usize) -> Arc<Self> {
-        let bucket = Self::new();
+    fn with_thefts(times: usize) -> Arc<Hooked<Self>> {
+        let bucket = Self::closed();
         bucket.open();
         bucket.thefts.store(times, Ordering::SeqCst);
         bucket
@@ -123,39 +121,19 @@ impl Gated {
 }
 
 #[async_trait::async_trait]
-impl Bucket for Gated {
-    async fn put(
-        &self,
-        key: &str,
-        body: bytes::Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<Etag, BucketError> {
+impl Hook for Gate {
+    async fn before(&self, bucket: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        let Request::Put { key } = request else { return Ok(()) };
         let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + 1;
         self.waiting_most.fetch_max(waiting, Ordering::SeqCst);
-        self.gate.acquire().await.unwrap().forget();
+        self.permits.acquire().await.unwrap().forget();
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         if self.thefts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1)).is_ok()
         {
             let other = storage_format::encode_fresh(&[]).unwrap();
-            let _ = self.inner.put(key, other.into(), PutCondition::IfAbsent, Some(PutId([0xee; 16]))).await;
+            let _ = bucket.put(key, other.into(), PutCondition::IfAbsent, Some(PutId([0xee; 16]))).await;
         }
-        self.inner.put(key, body, condition, put_id).await
-    }
-    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
-        self.inner.get(key, range).await
-    }
-    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        self.inner.get_if_changed(key, known).await
-    }
-    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
-        self.inner.head(key).await
-    }
-    async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage, BucketError> {
-        self.inner.list(prefix, after, max).await
-    }
-    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
-        self.inner.delete_many(keys).await
+        Ok(())
     }
 }
 
@@ -184,7 +162,7 @@ async fn a_full_group_does_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn flushes_run_beside_each_other_up_to_a_bound_and_groups_grow_meanwhile() {
-    let bucket = Gated::new();
+    let bucket = Gate::closed();
     let settings = GroupCommitSettings { flushes_in_flight: 3, ..GroupCommitSettings::default() };
     let setup = setup(Arc::clone(&bucket) as _, settings);
     let mut requests = Vec::new();
@@ -205,7 +183,7 @@ async fn flushes_run_beside_each_other_up_to_a_bound_and_groups_grow_meanwhile()
 
 #[tokio::test(start_paused = true)]
 async fn what_is_pending_is_bounded_and_given_back() {
-    let bucket = Gated::new();
+    let bucket = Gate::closed();
     let limit_bytes = 4 * request_bytes();
     let settings = GroupCommitSettings { pending_bytes: limit_bytes, ..GroupCommitSettings::default() };
     let setup = setup(Arc::clone(&bucket) as _, settings);
@@ -233,7 +211,7 @@ async fn what_is_pending_is_bounded_and_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn the_tail_sees_data_before_the_put_and_durability_before_the_ack() {
-    let bucket = Gated::new();
+    let bucket = Gate::closed();
     let setup = setup(Arc::clone(&bucket) as _, GroupCommitSettings::default());
     let request = setup.spawn("a", "m", 7.0);
     tokio::time::sleep(Duration::from_millis(21)).await;
@@ -320,7 +298,7 @@ async fn a_bucket_that_is_away_fails_requests_in_time_and_withdraws_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_taken_name_is_replaced_by_another() {
-    let setup = setup(Gated::with_thefts(2), GroupCommitSettings::default());
+    let setup = setup(Gate::with_thefts(2), GroupCommitSettings::default());
     let key = setup.spawn("a", "m", 1.0).await.unwrap().unwrap();
     assert_eq!(setup.commit.stats().names_taken, 2);
     let settled = setup.tail.settled();
@@ -333,7 +311,7 @@ async fn a_taken_name_is_replaced_by_another() {
 
 #[tokio::test(start_paused = true)]
 async fn who_finds_every_name_taken_gives_up_and_says_so() {
-    let setup = setup(Gated::with_thefts(100), GroupCommitSettings::default());
+    let setup = setup(Gate::with_thefts(100), GroupCommitSettings::default());
     let error = setup.spawn("a", "m", 1.0).await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::NotStored { .. }) && !error.may_be_stored());
     assert_eq!(setup.tail.settled().len(), crate::limits::MAX_SEGMENT_NAMES);

@@ -4,66 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
-use crate::{Bucket, BucketError, Etag, GetRange, ListPage, Object, ObjectMeta, PutCondition, PutId};
+use super::{Hook, Hooked, Request};
+use crate::{Bucket, BucketError};
 
 /// Adds the same time to every request, before it is made.
 #[derive(Debug)]
-pub struct Delayed {
-    inner: Arc<dyn Bucket>,
-    delay: Duration,
-}
+pub struct Delayed(Duration);
 
 impl Delayed {
     /// Delays every request to `inner` by `delay`.
     #[must_use]
-    pub fn new(inner: Arc<dyn Bucket>, delay: Duration) -> Self {
-        Self { inner, delay }
+    #[expect(clippy::new_ret_no_self, reason = "it is a bucket only together with the one behind it")]
+    pub fn new(inner: Arc<dyn Bucket>, delay: Duration) -> Hooked<Self> {
+        Hooked::new(inner, Self(delay))
     }
 }
 
 #[async_trait]
-impl Bucket for Delayed {
-    async fn put(
-        &self,
-        key: &str,
-        body: Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<Etag, BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.put(key, body, condition, put_id).await
-    }
-
-    async fn get(&self, key: &str, range: GetRange) -> Result<Object, BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.get(key, range).await
-    }
-
-    async fn get_if_changed(&self, key: &str, known: Option<&Etag>) -> Result<Option<Object>, BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.get_if_changed(key, known).await
-    }
-
-    async fn head(&self, key: &str) -> Result<ObjectMeta, BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.head(key).await
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        max_keys: usize,
-    ) -> Result<ListPage, BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.list(prefix, start_after, max_keys).await
-    }
-
-    async fn delete_many(&self, keys: &[String]) -> Result<(), BucketError> {
-        tokio::time::sleep(self.delay).await;
-        self.inner.delete_many(keys).await
+impl Hook for Delayed {
+    async fn before(&self, _: &dyn Bucket, _: Request<'_>) -> Result<(), BucketError> {
+        tokio::time::sleep(self.0).await;
+        Ok(())
     }
 }
 

@@ -14,13 +14,22 @@ use crate::{
     PutId,
 };
 
-/// A bucket in memory. A page of a listing has at most 1,000 keys, as on S3.
-#[derive(Debug, Default)]
+/// A bucket in memory.
+#[derive(Debug)]
 pub struct MemoryBucket {
     objects: Mutex<BTreeMap<String, Stored>>,
+    /// What a page of a listing has at most.
+    page_keys: usize,
 }
 
+/// As on S3.
 const LIST_MAX_KEYS: usize = 1_000;
+
+impl Default for MemoryBucket {
+    fn default() -> Self {
+        Self::with_pages_of(LIST_MAX_KEYS)
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -30,6 +39,12 @@ struct Stored {
 }
 
 impl MemoryBucket {
+    /// A bucket with at most `page_keys` keys in a page of a listing; by default 1,000, as on S3.
+    #[must_use]
+    pub fn with_pages_of(page_keys: usize) -> Self {
+        Self { objects: Mutex::default(), page_keys }
+    }
+
     fn find(&self, operation: Operation, key: &str) -> Result<Stored, BucketError> {
         check_key(operation, key)?;
         let not_found = || BucketError::NotFound { operation, key: key.to_owned() };
@@ -95,7 +110,7 @@ impl Bucket for MemoryBucket {
             .range::<str, _>((after, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, stored)| ListedObject { key: key.clone(), len: stored.body.len() as u64 });
-        let page = rest.by_ref().take(max_keys.clamp(1, LIST_MAX_KEYS)).collect();
+        let page = rest.by_ref().take(max_keys.clamp(1, self.page_keys)).collect();
         Ok(ListPage { objects: page, truncated: rest.next().is_some() })
     }
 

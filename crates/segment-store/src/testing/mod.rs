@@ -5,6 +5,7 @@
 pub mod conformance;
 mod delayed;
 mod faulty;
+mod hooked;
 mod memory;
 mod recording_tail;
 mod rows;
@@ -13,6 +14,7 @@ mod sim_clock;
 
 pub use delayed::Delayed;
 pub use faulty::{Faults, Faulty};
+pub use hooked::{Hook, Hooked, Request};
 pub use memory::MemoryBucket;
 pub use recording_tail::{RecordingTail, TailEvent};
 pub use rows::{float_rows, floats_of, tenant};

@@ -3,8 +3,10 @@ use std::sync::atomic::AtomicBool;
 use super::super::{GroupCommit, GroupCommitParts, GroupCommitSettings};
 use super::*;
 use crate::WorkOn;
-use crate::testing::{MemoryBucket, RecordingTail, SimClock, TailEvent, float_rows, tenant};
-use crate::{Bucket, PutCondition, Seed, ShardId};
+use crate::testing::{
+    Hook, Hooked, MemoryBucket, RecordingTail, Request, SimClock, TailEvent, float_rows, tenant,
+};
+use crate::{Bucket, BucketError, PutCondition, Seed, ShardId};
 
 /// Every request is a flush of its own, at once.
 fn start(tail: Arc<dyn TailSink>, bucket: Arc<dyn Bucket>, flushes_in_flight: usize) -> Arc<GroupCommit> {
@@ -54,7 +56,7 @@ async fn offers_are_in_the_order_of_names_whatever_holds_flushes_up() {
     for flushes_in_flight in [1, 2, 8] {
         let tail = Arc::new(RecordingTail::default());
         let inner = Arc::new(MemoryBucket::default());
-        let bucket = Arc::new(Thief { inner, puts: AtomicUsize::new(0) });
+        let bucket = Arc::new(Hooked::new(inner, Thief::default()));
         let commit = start(Arc::clone(&tail) as _, bucket, flushes_in_flight);
         let requests: Vec<_> = (0..100)
             .map(|number| {
@@ -106,49 +108,20 @@ async fn a_flush_that_breaks_off_does_not_hold_up_those_behind_it() {
 }
 
 /// Gives every eighth name that is put to somebody else.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Thief {
-    inner: Arc<MemoryBucket>,
     puts: AtomicUsize,
 }
 
 #[async_trait::async_trait]
-impl Bucket for Thief {
-    async fn put(
-        &self,
-        key: &str,
-        body: Bytes,
-        condition: PutCondition,
-        put_id: Option<PutId>,
-    ) -> Result<crate::Etag, crate::BucketError> {
-        if self.puts.fetch_add(1, Ordering::SeqCst) % 8 == 3 {
+impl Hook for Thief {
+    async fn before(&self, bucket: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        if let Request::Put { key } = request
+            && self.puts.fetch_add(1, Ordering::SeqCst) % 8 == 3
+        {
             let other = Some(PutId([0xee; 16]));
-            self.inner.put(key, Bytes::from_static(b"other"), PutCondition::IfAbsent, other).await?;
+            bucket.put(key, Bytes::from_static(b"other"), PutCondition::IfAbsent, other).await?;
         }
-        self.inner.put(key, body, condition, put_id).await
-    }
-    async fn get(&self, key: &str, range: crate::GetRange) -> Result<crate::Object, crate::BucketError> {
-        self.inner.get(key, range).await
-    }
-    async fn get_if_changed(
-        &self,
-        key: &str,
-        known: Option<&crate::Etag>,
-    ) -> Result<Option<crate::Object>, crate::BucketError> {
-        self.inner.get_if_changed(key, known).await
-    }
-    async fn head(&self, key: &str) -> Result<crate::ObjectMeta, crate::BucketError> {
-        self.inner.head(key).await
-    }
-    async fn list(
-        &self,
-        prefix: &str,
-        start_after: Option<&str>,
-        max_keys: usize,
-    ) -> Result<crate::ListPage, crate::BucketError> {
-        self.inner.list(prefix, start_after, max_keys).await
-    }
-    async fn delete_many(&self, keys: &[String]) -> Result<(), crate::BucketError> {
-        self.inner.delete_many(keys).await
+        Ok(())
     }
 }
