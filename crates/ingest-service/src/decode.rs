@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use telemetry::{Exemplar, Histogram, MetricRows};
-use tenancy::Limits;
+use tenancy::{Limits, Load};
 use wire::otlp::{CloudOrigin, Format, MetricOptions, MetricVisitor, PointTime, read_metrics};
 use wire::remote_write::{Item, MetadataRef, Request, Version};
 use wire::{RequestError, SeriesKey};
 
 use crate::families::FamilyHash;
 use crate::footprint::{CloudPlace, Places};
-use crate::intake::{Intake, Refused};
+use crate::intake::{Intake, Refused, Taken};
 use crate::limits::MAX_PLACES;
 use crate::refusals::Refusals;
 use crate::tenants::TenantState;
@@ -45,12 +45,19 @@ pub(crate) struct DecodeContext<'a> {
     pub(crate) now: Duration,
 }
 
-/// A request, ready to be committed.
+/// A request that was read and may be refused yet: nothing of it is kept.
 #[derive(Debug)]
 pub(crate) struct Decoded {
-    pub(crate) rows: MetricRows,
+    taken: Taken,
     /// Of the body, decompressed.
-    pub(crate) bytes: u64,
+    bytes: u64,
+    places: Places,
+}
+
+/// A request, ready to be committed.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) rows: MetricRows,
     pub(crate) refusals: Refusals,
     /// Where they come from, to be noted once they are durable; for remote write not known yet.
     pub(crate) places: Places,
@@ -71,13 +78,27 @@ pub(crate) fn decode(
         }
         Message::OtlpMetrics(format) => places = read_otlp(format, body, context, &mut intake)?,
     }
-    let (mut rows, refusals) = intake.finish(context.tenant_limits, context.priorities_above);
-    if !refusals.is_empty() {
-        keep_families_of_rows(&mut rows);
+    Ok(Decoded { taken: intake.finish(), bytes: body.len() as u64, places })
+}
+
+impl Decoded {
+    /// What is to be admitted.
+    pub(crate) fn load(&self) -> Load {
+        Load { samples: self.taken.samples(), spans: 0, bytes: self.bytes }
     }
-    let families =
-        rows.metadata.iter().map(|(name, family)| context.tenant.families.hash(name, family)).collect();
-    Ok(Decoded { rows, bytes: body.len() as u64, refusals, places, families })
+
+    /// Registers the series that are new, as far as limits allow.
+    pub(crate) fn register(self, context: &DecodeContext<'_>) -> Registered {
+        let Self { taken, places, .. } = self;
+        let registry = &context.tenant.registry;
+        let (mut rows, refusals) = taken.register(registry, context.tenant_limits, context.priorities_above);
+        if !refusals.is_empty() {
+            keep_families_of_rows(&mut rows);
+        }
+        let families =
+            rows.metadata.iter().map(|(name, family)| context.tenant.families.hash(name, family)).collect();
+        Registered { rows, refusals, places, families }
+    }
 }
 
 fn read_remote_write(
@@ -130,11 +151,20 @@ fn read_otlp(
     context: &DecodeContext<'_>,
     intake: &mut Intake<'_>,
 ) -> Result<Places, RequestError> {
-    let mut visitor = OtlpVisitor { context, intake, places: Places::new(), origin: None, counted: 0 };
+    let mut visitor = OtlpVisitor {
+        context,
+        intake,
+        places: Places::new(),
+        origin: None,
+        counted: 0,
+        refused_samples: 0,
+        refused_points: 0,
+    };
     let outcome = read_metrics(format, body, context.otlp, context.wire_limits, &mut visitor)?;
-    let places = visitor.into_places();
     // The reader counts what the visitor refused, too.
-    let invalid = outcome.rejected.saturating_sub(intake.refused_samples());
+    let invalid = outcome.rejected.saturating_sub(visitor.refused_points);
+    let places = visitor.into_places();
+    intake.refuse_points(outcome.rejected);
     if invalid > 0 {
         intake.refuse(invalid, || outcome.error_message);
     }
@@ -149,6 +179,10 @@ struct OtlpVisitor<'v, 'a> {
     origin: Option<CloudPlace>,
     /// Samples taken before it.
     counted: u64,
+    /// Samples refused before the data point that is being read.
+    refused_samples: u64,
+    /// Data points with a sample that was refused here.
+    refused_points: u64,
 }
 
 impl OtlpVisitor<'_, '_> {
@@ -178,6 +212,16 @@ impl MetricVisitor for OtlpVisitor<'_, '_> {
 
     fn origin(&mut self, origin: CloudOrigin<'_>) {
         self.count(CloudPlace::new(origin.provider, origin.region, origin.zone));
+        // What came after the last data point is nothing that the sender calls one.
+        self.intake.end_point(true);
+        self.refused_samples = self.intake.refused_samples();
+    }
+
+    fn data_point(&mut self, is_refused: bool) {
+        let refused_samples = self.intake.refused_samples();
+        self.refused_points += u64::from(is_refused && refused_samples > self.refused_samples);
+        self.refused_samples = refused_samples;
+        self.intake.end_point(is_refused);
     }
 
     fn float(&mut self, series: SeriesKey<'_>, time: PointTime, value: f64) -> Result<(), Refused> {

@@ -1,5 +1,6 @@
-//! From a decoded request to rows: known series are looked up, new ones collected and registered together, timestamps
-//! checked. What is bad is counted and left out; the rest goes on.
+//! From a decoded request to rows: known series are looked up, new ones collected, timestamps checked. What is bad is counted and
+//! left out; the rest goes on. New series are registered together, after the request was admitted: one that is refused as a whole
+//! leaves nothing behind.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +27,10 @@ pub(crate) struct Intake<'a> {
     new_begin: Vec<Place>,
     /// Where they end, for all but the last.
     new_end: Vec<Place>,
+    /// The number of the data point that each series of `new` came with, for those of which it is known; zero where none is to be
+    /// counted.
+    new_point: Vec<u64>,
+    points: u64,
     refusals: Refusals,
     until_bump: u32,
 }
@@ -42,6 +47,25 @@ impl Place {
     fn after(rows: &MetricRows) -> Self {
         Self { floats: rows.floats.len(), histograms: rows.histograms.len(), exemplars: rows.exemplars.len() }
     }
+}
+
+/// What was collected of a request. Nothing of it is known to the registry yet.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    rows: MetricRows,
+    new: Vec<NewSeries>,
+    /// The rows of each series of `new`.
+    spans: Vec<Span>,
+    refusals: Refusals,
+}
+
+/// The rows of a series that is new.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    begin: Place,
+    end: Place,
+    /// The number of the data point that they are of; zero when it does not count.
+    point: u64,
 }
 
 /// Something was refused, which was noted where it happened.
@@ -73,6 +97,8 @@ impl<'a> Intake<'a> {
             new: Vec::new(),
             new_begin: Vec::new(),
             new_end: Vec::new(),
+            new_point: Vec::new(),
+            points: 0,
             refusals: Refusals::default(),
             until_bump: SERIES_PER_LOCK,
         }
@@ -113,6 +139,21 @@ impl<'a> Intake<'a> {
         self.refusals.add(RefusalReason::Invalid, samples, message);
     }
 
+    /// What was taken since the last end is a data point of the sender. It counts as refused when one of its series is, unless
+    /// `is_counted` as such already, or not to be.
+    pub(crate) fn end_point(&mut self, is_counted: bool) {
+        if self.new_point.len() < self.new.len() {
+            self.points += 1;
+            let point = if is_counted { 0 } else { self.points };
+            self.new_point.resize(self.new.len(), point);
+        }
+    }
+
+    /// Notes that data points of the sender were refused, whose samples were noted.
+    pub(crate) fn refuse_points(&mut self, points: u64) {
+        self.refusals.data_points += points;
+    }
+
     /// How many samples were taken until now.
     pub(crate) fn taken_samples(&self) -> u64 {
         (self.rows.floats.len() + self.rows.histograms.len()) as u64
@@ -127,25 +168,44 @@ impl<'a> Intake<'a> {
         &mut self.rows.metadata
     }
 
-    /// Registers what is new, as far as `limits` allow, and gives the rows of all good series.
-    pub(crate) fn finish(self, limits: &Limits, priorities_above: u32) -> (MetricRows, Refusals) {
-        let Self { registry, known, mut rows, new, new_begin, mut new_end, mut refusals, .. } = self;
+    /// Everything is read.
+    pub(crate) fn finish(self) -> Taken {
+        let Self { known, rows, new, new_begin, mut new_end, mut new_point, refusals, .. } = self;
         drop(known);
-        if new.is_empty() {
-            return (rows, refusals);
-        }
         if new_end.len() < new.len() {
             new_end.push(Place::after(&rows));
         }
+        new_point.resize(new.len(), 0);
+        let spans = new_begin.into_iter().zip(new_end).zip(new_point);
         // A series of which nothing is good is not registered.
-        let (mut new, spans): (Vec<NewSeries>, Vec<(Place, Place)>) = new
+        let (new, spans) = new
             .into_iter()
-            .zip(new_begin.into_iter().zip(new_end))
-            .filter(|(_, span)| span.0 != span.1)
+            .zip(spans.map(|((begin, end), point)| Span { begin, end, point }))
+            .filter(|(_, span)| span.begin != span.end)
             .unzip();
+        Taken { rows, new, spans, refusals }
+    }
+}
+
+impl Taken {
+    /// Samples, those of series that may be refused yet among them.
+    pub(crate) fn samples(&self) -> u64 {
+        (self.rows.floats.len() + self.rows.histograms.len()) as u64
+    }
+
+    /// Registers what is new, as far as `limits` allow, and gives the rows of all good series.
+    pub(crate) fn register(
+        self,
+        registry: &SeriesRegistry,
+        limits: &Limits,
+        priorities_above: u32,
+    ) -> (MetricRows, Refusals) {
+        let Self { mut rows, mut new, spans, mut refusals } = self;
         registry.register(&mut new, limits, priorities_above);
         let mut refused = Vec::new();
-        for (one, (begin, end)) in new.iter().zip(&spans) {
+        let mut last_point = 0;
+        for (one, span) in new.iter().zip(&spans) {
+            let Span { begin, end, point } = *span;
             if let Some(refusal) = &one.refused {
                 let samples = (end.floats - begin.floats) + (end.histograms - begin.histograms);
                 let reason = match refusal {
@@ -156,7 +216,9 @@ impl<'a> Intake<'a> {
                     format!("series {}: {refusal}", shown(one.series.labels()))
                 });
                 refusals.exemplars += (end.exemplars - begin.exemplars) as u64;
-                refused.push((*begin, *end));
+                refusals.data_points += u64::from(point > last_point);
+                last_point = last_point.max(point);
+                refused.push((begin, end));
                 continue;
             }
             let share = |slot: &mut Arc<Series>| *slot = Arc::clone(&one.series);

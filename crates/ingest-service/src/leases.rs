@@ -30,7 +30,8 @@ pub trait LeaseServer: Send + Sync + Debug {
 #[error("the lease server does not answer")]
 pub struct LeaseError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Renews shares until told to stop or the service is gone: every [`LEASE_REFRESH`], and soon for a tenant that is new here.
+/// Renews shares until told to stop or the service is gone: every [`LEASE_REFRESH`], and soon for a tenant that is new here. Told
+/// to stop, it says a last time what was used: whoever takes over begins with that.
 pub(crate) async fn keep(
     ingest: Weak<Ingest>,
     server: Arc<dyn LeaseServer>,
@@ -40,8 +41,8 @@ pub(crate) async fn keep(
     let process = format!("{:016x}", rng.random::<u64>());
     let mut failing = false;
     loop {
-        let Some(ingest) = ingest.upgrade() else { return };
-        let renewed = renew(&ingest, &*server, &process).await;
+        let Some(service) = ingest.upgrade() else { return };
+        let renewed = renew(&service, &*server, &process).await;
         // Once when it begins and once when it ends, not every two seconds.
         match &renewed {
             Ok(()) if failing => tracing::info!("limits are shared by leases again"),
@@ -52,19 +53,23 @@ pub(crate) async fn keep(
             _ => {}
         }
         failing = renewed.is_err();
-        let new_tenant = ingest.new_tenant();
-        drop(ingest);
+        let new_tenant = service.new_tenant();
+        drop(service);
         // Processes that began together do not ask together for ever.
         let pause = LEASE_REFRESH.mul_f64(rng.random_range(0.9..1.1));
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
             () = async {
                 tokio::time::sleep(LEASE_SOONEST).await;
                 new_tenant.notified().await;
             } => {}
         }
+    }
+    if let Some(ingest) = ingest.upgrade() {
+        // The shutdown of the process does not wait longer for it, however many tenants there are.
+        let _ = timeout(LEASE_REQUEST_TIME, renew(&ingest, &*server, &process)).await;
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Refusals {
     pub first: Option<String>,
     /// Float and histogram samples dropped, by [`RefusalReason`].
     pub samples: [u64; RefusalReason::ALL.len()],
+    /// Data points of OTLP of which a part or all was dropped: each is one to its sender, whatever number of samples it makes.
+    pub data_points: u64,
     /// Exemplars dropped. They do not make a request a failure: the samples are what was sent for.
     pub exemplars: u64,
 }

@@ -12,15 +12,16 @@ use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use segment_store::{Clock, GroupCommit, ShardId};
 use telemetry::TenantId;
-use tenancy::{Access, Load, Nearly, Principal, Scope};
+use tenancy::{Access, Load, Nearly, Principal, Scope, TenantLimiter};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::remote_write::Written;
 use wire::{Decompressor, Encoding};
 
 use crate::body::{BodyMemory, HeldBody, read_body};
-use crate::decode::{DecodeContext, Decoded, Message, decode};
+use crate::decode::{DecodeContext, Message, Registered, decode};
 use crate::error::WriteError;
 use crate::footprint::{CloudPlace, Sightings, sampled};
 use crate::limits::{
@@ -49,7 +50,10 @@ pub struct Ingest {
     decompressors: Mutex<Vec<Decompressor>>,
     counters: Counters,
     in_flight: TaskTracker,
-    stop_sweeping: CancellationToken,
+    /// Ends what runs in the background.
+    stop: CancellationToken,
+    /// Keeps shares of limits, where they are shared.
+    leases: Mutex<Option<JoinHandle<()>>>,
     last_log_ms: AtomicU64,
     unlogged: AtomicU64,
     /// Told of tenants that need shares of their limits.
@@ -72,14 +76,22 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The same as OTLP's partial success. A refused series counts each of its samples, of which a histogram's data point
-    /// may be several.
+    /// The same as OTLP's partial success. What is refused of a resource's own description is a warning: it is no data point.
     pub(crate) fn otlp_outcome(&self) -> wire::otlp::Outcome {
         wire::otlp::Outcome {
-            rejected: self.refusals.total_samples(),
+            rejected: self.refusals.data_points,
             error_message: self.refusals.first.clone().unwrap_or_default(),
         }
     }
+}
+
+/// A write that the tenant's rates allow.
+#[derive(Debug)]
+struct Admitted {
+    registered: Registered,
+    /// What was counted of it.
+    load: Load,
+    nearly: Vec<Nearly>,
 }
 
 /// A request that is being worked on; shutdown waits until it is dropped.
@@ -118,7 +130,8 @@ impl Ingest {
             decompressors: Mutex::default(),
             counters: Counters::default(),
             in_flight: TaskTracker::new(),
-            stop_sweeping: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            leases: Mutex::default(),
             last_log_ms: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
             new_tenant,
@@ -126,22 +139,28 @@ impl Ingest {
             ranking: Arc::new(Semaphore::new(1)),
         });
         if let Some(server) = leases {
-            let stop = ingest.stop_sweeping.clone();
-            tokio::spawn(crate::leases::keep(Arc::downgrade(&ingest), server, rng, stop));
+            let keep = crate::leases::keep(Arc::downgrade(&ingest), server, rng, ingest.stop.clone());
+            *ingest.leases.lock() = Some(tokio::spawn(keep));
         }
-        tokio::spawn(sweep(Arc::downgrade(&ingest), ingest.stop_sweeping.clone()));
+        tokio::spawn(sweep(Arc::downgrade(&ingest), ingest.stop.clone()));
         ingest
     }
 
-    /// Takes no more requests, waits for those in flight and flushes what is pending. Nothing that was acked is lost
-    /// without it either; it spares clients a retry. Takes as long as the slowest request: at most
-    /// [`BODY_TOTAL_TIMEOUT`](crate::limits::BODY_TOTAL_TIMEOUT) and what group commit gives the bucket.
+    /// Takes no more requests, waits for those in flight, flushes what is pending and says once more what was used of shared
+    /// limits. Nothing that was acked is lost without it either; it spares clients a retry. Takes as long as the slowest
+    /// request: at most [`BODY_TOTAL_TIMEOUT`](crate::limits::BODY_TOTAL_TIMEOUT) and what group commit gives the bucket.
     pub async fn shutdown(&self) {
-        self.stop_sweeping.cancel();
         self.in_flight.close();
         self.in_flight.wait().await;
         for commit in self.commits.values() {
             commit.shutdown().await;
+        }
+        self.stop.cancel();
+        let leases = self.leases.lock().take();
+        if let Some(leases) = leases
+            && leases.await.is_err()
+        {
+            tracing::error!("renewing the shares of limits had failed");
         }
     }
 
@@ -256,15 +275,15 @@ impl Ingest {
         let shard = ShardId(principal.tenant.shard);
         let commit = self.commits.get(&shard).ok_or(WriteError::ShardNotHere)?;
         let (tenant, limiter) = self.tenants.state(&principal.tenant);
-        let decoded = self.decode_where_it_fits(principal, &tenant, message, encoding, body).await?;
-        let Decoded { rows, bytes, refusals, mut places, families } = decoded;
+        let admitted =
+            self.decode_where_it_fits(principal, &tenant, &limiter, message, encoding, body).await?;
+        let Admitted { registered, load, mut nearly } = admitted;
+        let Registered { rows, refusals, mut places, families } = registered;
         let written = Written {
             samples: rows.floats.len() as u64,
             histograms: rows.histograms.len() as u64,
             exemplars: rows.exemplars.len() as u64,
         };
-        let load = Load { samples: written.samples + written.histograms, spans: 0, bytes };
-        let mut nearly = limiter.admit(load, principal.priorities_above(), self.clock.now_ms())?;
         if matches!(message, Message::RemoteWrite(_)) {
             places = sampled(&rows, limiter.usage(self.clock.now_ms()).admitted.samples);
         }
@@ -294,31 +313,36 @@ impl Ingest {
         self: &Arc<Self>,
         principal: &Principal,
         tenant: &Arc<TenantState>,
+        limiter: &Arc<TenantLimiter>,
         message: Message,
         encoding: Encoding,
         body: HeldBody,
-    ) -> Result<Decoded, WriteError> {
+    ) -> Result<Admitted, WriteError> {
         if body.bytes().len() < INLINE_DECODE_BYTES {
-            return self.decompress_and_decode(principal, tenant, message, encoding, &body);
+            return self.decode_and_admit(principal, tenant, limiter, message, encoding, &body);
         }
         // Never closed, so this does not fail.
         let _place = self.large_decodes.acquire().await.map_err(|_| WriteError::Internal)?;
-        let (ingest, principal, tenant) = (Arc::clone(self), principal.clone(), Arc::clone(tenant));
+        let (ingest, principal) = (Arc::clone(self), principal.clone());
+        let (tenant, limiter) = (Arc::clone(tenant), Arc::clone(limiter));
         tokio::task::spawn_blocking(move || {
-            ingest.decompress_and_decode(&principal, &tenant, message, encoding, &body)
+            ingest.decode_and_admit(&principal, &tenant, &limiter, message, encoding, &body)
         })
         .await
         .map_err(|_| WriteError::Internal)?
     }
 
-    fn decompress_and_decode(
+    /// In this order, so that a write that is refused leaves no series behind: read, admit all of it, register what is new. What
+    /// the limits of series then refuse is given back.
+    fn decode_and_admit(
         &self,
         principal: &Principal,
         tenant: &TenantState,
+        limiter: &TenantLimiter,
         message: Message,
         encoding: Encoding,
         body: &HeldBody,
-    ) -> Result<Decoded, WriteError> {
+    ) -> Result<Admitted, WriteError> {
         let mut wire_limits = self.settings.wire_limits;
         if let Some(bytes) = principal.tenant.limits.request_bytes {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -345,7 +369,17 @@ impl Ingest {
         if pool.len() < POOLED_DECOMPRESSORS {
             pool.push(decompressor);
         }
-        decoded
+        drop(pool);
+        let decoded = decoded?;
+        let mut load = decoded.load();
+        let nearly = limiter.admit(load, context.priorities_above, self.clock.now_ms())?;
+        let registered = decoded.register(&context);
+        let kept = (registered.rows.floats.len() + registered.rows.histograms.len()) as u64;
+        if kept < load.samples {
+            limiter.give_back(Load { samples: load.samples - kept, ..Load::default() });
+            load.samples = kept;
+        }
+        Ok(Admitted { registered, load, nearly })
     }
 
     /// Gives ranks on a thread for blocking work, one tenant at a time.
@@ -440,7 +474,8 @@ async fn sweep(ingest: Weak<Ingest>, stop: CancellationToken) {
         if now.saturating_sub(began) >= SERIES_GENERATION {
             generation_began = Some(now);
             // Proportional to the number of series: not on a thread that serves requests.
-            if tokio::task::spawn_blocking(move || ingest.tenants.turn_generation()).await.is_err() {
+            let turn = move || ingest.tenants.turn_generation(ingest.clock.now_ms());
+            if tokio::task::spawn_blocking(turn).await.is_err() {
                 tracing::error!("dropping idle series failed");
             }
         }

@@ -8,6 +8,8 @@ use parking_lot::{Mutex, RwLock};
 use rand::RngCore;
 use telemetry::TenantId;
 use tenancy::lease::Tenure;
+use tenancy::limiter::DayUse;
+use tenancy::limits::{DAY_MS, MAX_TENANTS};
 use tenancy::{Nearly, Tenant, TenantLimiter};
 use tokio::sync::Notify;
 use tokio::sync::Semaphore;
@@ -59,6 +61,8 @@ impl TenantState {
 /// All tenants that sent something lately.
 pub(crate) struct Tenants {
     states: RwLock<HashMap<TenantId, Arc<TenantState>>>,
+    /// What those that are forgotten have used of today: silence does not give it back. Locked after `states`.
+    days: Mutex<HashMap<TenantId, DayUse>>,
     hasher: KeyHasher,
     families_seed: u64,
     budget: Arc<SeriesBudget>,
@@ -80,6 +84,7 @@ impl Tenants {
     ) -> Self {
         Self {
             states: RwLock::default(),
+            days: Mutex::default(),
             hasher: KeyHasher::new(rng),
             families_seed: rng.next_u64(),
             budget: Arc::new(SeriesBudget::new(max_active_series)),
@@ -124,26 +129,40 @@ impl Tenants {
 
     fn new_limiter(&self, tenant: &Tenant) -> TenantLimiter {
         let (limits, monotonic) = (tenant.limits.clone(), Arc::clone(&self.monotonic));
-        match self.shares {
+        let limiter = match self.shares {
             Some(_) => {
                 let rates = Tenure::default().rates(&limits, monotonic());
                 TenantLimiter::shared(limits, rates, monotonic)
             }
             None => TenantLimiter::new(limits, monotonic),
+        };
+        if let Some(day) = self.days.lock().remove(&tenant.id) {
+            limiter.resume_day(day);
         }
+        limiter
     }
 
-    /// Ends the generation of every tenant's series and forgets tenants that are idle.
-    pub(crate) fn turn_generation(&self) {
+    /// Ends the generation of every tenant's series and forgets tenants that are idle, all but what they used of the day that has
+    /// gone on at `now_ms` (wall time, in milliseconds since the Unix epoch).
+    pub(crate) fn turn_generation(&self, now_ms: i64) {
         let states: Vec<Arc<TenantState>> = self.states.read().values().map(Arc::clone).collect();
         for state in &states {
             state.registry.turn_generation();
         }
         drop(states);
-        self.states.write().retain(|_, state| {
+        let mut states = self.states.write();
+        let mut days = self.days.lock();
+        days.retain(|_, used| used.day >= now_ms.div_euclid(DAY_MS));
+        states.retain(|id, state| {
             // A count above one is a request that holds the state now.
             let idle = !state.used.swap(false, Ordering::Relaxed) && Arc::strong_count(state) == 1;
-            !idle || state.registry.active_series() > 0
+            let kept = !idle || state.registry.active_series() > 0;
+            let used = state.limiter().day_use(now_ms);
+            // A directory has no more tenants, so there are more only where many were deleted today.
+            if !kept && used.bytes > 0 && days.len() < MAX_TENANTS {
+                days.insert(id.clone(), used);
+            }
+            kept
         });
     }
 
@@ -214,13 +233,42 @@ mod tests {
         );
     }
 
+    const NOON_MS: i64 = DAY_MS / 2;
+
     #[test]
     fn idle_tenants_are_forgotten() {
         let tenants = tenants();
         drop(tenants.state(&tenant("acme", Limits::default())));
-        tenants.turn_generation();
+        tenants.turn_generation(NOON_MS);
         assert_eq!(tenants.counts().0, 1, "it sent something in the generation that ended");
-        tenants.turn_generation();
+        tenants.turn_generation(NOON_MS);
         assert_eq!(tenants.counts(), (0, 0, 0));
+    }
+
+    #[test]
+    fn silence_gives_nothing_of_a_days_bytes_back_until_the_day_is_over() {
+        let tenants = tenants();
+        let acme = tenant("acme", Limits { bytes_per_day: Some(1000), ..Limits::unlimited() });
+        let admits = |bytes, now_ms| {
+            let (_, limiter) = tenants.state(&acme);
+            limiter.admit(Load { bytes, ..Load::default() }, 0, now_ms).is_ok()
+        };
+        let silence = |now_ms| {
+            for _ in 0..2 {
+                tenants.turn_generation(now_ms);
+            }
+            assert_eq!(tenants.counts().0, 0);
+        };
+        assert!(admits(600, NOON_MS));
+        for _ in 0..2 {
+            silence(NOON_MS);
+            assert!(!admits(401, NOON_MS));
+        }
+        assert!(admits(400, NOON_MS));
+        silence(NOON_MS);
+        assert_eq!(tenants.days.lock().len(), 1);
+        tenants.turn_generation(NOON_MS + DAY_MS);
+        assert_eq!(tenants.days.lock().len(), 0, "nothing is kept of a day that is over");
+        assert!(admits(1000, NOON_MS + DAY_MS));
     }
 }

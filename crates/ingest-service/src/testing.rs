@@ -73,7 +73,7 @@ impl RowMaker {
             .decompress(encoding, body, &self.wire_limits)
             .ok()
             .and_then(|bytes| decode(Message::RemoteWrite(version), bytes, &context).ok());
-        decoded.map(|decoded| decoded.rows).unwrap_or_default()
+        decoded.map(|decoded| decoded.register(&context).rows).unwrap_or_default()
     }
 
     /// Gives ranks to the series met.

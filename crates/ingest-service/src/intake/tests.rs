@@ -141,7 +141,7 @@ proptest! {
                 now: Duration::ZERO,
             };
             let message = crate::decode::Message::RemoteWrite(Version::V1);
-            let decoded = decode(message, &to_message(request), &context).unwrap();
+            let decoded = decode(message, &to_message(request), &context).unwrap().register(&context);
             let (expected, refused) = model.receive(request, limit);
 
             let mut rows: Vec<(String, f64)> =

@@ -43,8 +43,8 @@ impl LeaseServer for Server {
     }
 }
 
-fn world(server: &Arc<Server>) -> World {
-    World::with(Setup { limits: limits(), leases: Some(Arc::clone(server) as _), ..Setup::default() })
+fn world(server: &Arc<Server>, seed: u64) -> World {
+    World::with(Setup { limits: limits(), leases: Some(Arc::clone(server) as _), seed, ..Setup::default() })
 }
 
 async fn send(world: &World, samples: usize) -> StatusCode {
@@ -60,10 +60,34 @@ async fn asked_again(server: &Server) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_takes_over_knows_what_was_used_of_the_day() {
+    let server = Arc::new(Server::default());
+    let bytes_of_one = prost::Message::encoded_len(&request(&["x"])) as u64;
+    let start = |seed| {
+        let limits = Limits { bytes_per_day: Some(10 * bytes_of_one), ..Limits::unlimited() };
+        World::with(Setup { limits, leases: Some(Arc::clone(&server) as _), seed, ..Setup::default() })
+    };
+    let one = start(1);
+    assert_eq!(send(&one, 4).await, StatusCode::NO_CONTENT);
+    asked_again(&server).await;
+    assert_eq!(send(&one, 2).await, StatusCode::NO_CONTENT);
+    // The last it tells when it ends.
+    one.ingest.shutdown().await;
+
+    let two = start(2);
+    assert_eq!(send(&two, 1).await, StatusCode::NO_CONTENT);
+    asked_again(&server).await;
+    assert_eq!(send(&two, 4).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(send(&two, 3).await, StatusCode::NO_CONTENT);
+    assert_eq!(send(&two, 1).await, StatusCode::TOO_MANY_REQUESTS);
+    two.ingest.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_has_its_share_and_a_safe_one_without_a_lease_server() {
     let server = Arc::new(Server::default());
     server.away.store(true, Ordering::Relaxed);
-    let (one, two) = (world(&server), world(&server));
+    let (one, two) = (world(&server, 1), world(&server, 2));
     // Nobody knows how many there are: a sixty-fourth.
     assert_eq!(send(&one, 10).await, StatusCode::NO_CONTENT);
     let refused = one.write(&request(&["x"; 10])).await;
@@ -83,7 +107,7 @@ async fn a_process_has_its_share_and_a_safe_one_without_a_lease_server() {
     }
     // Both asked for about the same by now, and the first one has given some of it up.
     two.clock.advance(Duration::from_secs(5));
-    let sent = send(&two, 1500).await;
+    let sent = send(&two, 1200).await;
     assert_eq!(sent, StatusCode::NO_CONTENT);
     assert!(matches!(send(&two, 1700).await, StatusCode::TOO_MANY_REQUESTS));
 
@@ -91,7 +115,7 @@ async fn a_process_has_its_share_and_a_safe_one_without_a_lease_server() {
     server.away.store(true, Ordering::Relaxed);
     asked_again(&server).await;
     one.clock.advance(Duration::from_secs(5));
-    assert_eq!(send(&one, 1500).await, StatusCode::NO_CONTENT);
+    assert_eq!(send(&one, 500).await, StatusCode::NO_CONTENT);
     one.ingest.shutdown().await;
     two.ingest.shutdown().await;
 }

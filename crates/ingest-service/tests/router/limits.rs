@@ -93,6 +93,48 @@ async fn a_request_above_the_burst_is_too_large_for_ever() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_refused_leaves_no_series_behind() {
+    let limits = Limits {
+        samples_per_second: Some(1),
+        samples_burst: 4,
+        active_series: Some(4),
+        ..Limits::unlimited()
+    };
+    let world = limited(limits);
+    let too_many = world.write(&request(&["a", "b", "c", "d", "e"])).await;
+    assert_eq!(too_many.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(
+        too_many.text().ends_with("; split it into requests of at most 4 samples\n"),
+        "{}",
+        too_many.text()
+    );
+    assert_eq!(world.ingest.snapshot().active_series, 0);
+    assert_eq!(world.write(&request(&["v", "w"])).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.write(&request(&["x", "y", "z"])).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(world.ingest.snapshot().active_series, 2);
+    // So what others send finds room.
+    assert_eq!(world.write(&request(&["x", "y"])).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.stored_names("acme").await, ["v", "w", "x", "y"]);
+}
+
+#[tokio::test]
+async fn samples_of_refused_series_do_not_use_up_the_rate() {
+    let limits = Limits {
+        samples_per_second: Some(1),
+        samples_burst: 4,
+        active_series: Some(1),
+        ..Limits::unlimited()
+    };
+    let world = limited(limits);
+    for _ in 0..3 {
+        assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(world.write(&request(&["new"])).await.status, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(world.write(&request(&["a"])).await.status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
 async fn above_the_series_limit_known_series_go_on() {
     let world = limited(Limits { active_series: Some(2), ..Limits::unlimited() });
     assert_eq!(world.write(&request(&["a", "b"])).await.status, StatusCode::NO_CONTENT);

@@ -6,6 +6,7 @@ use axum::body::Body;
 use base64::Engine;
 use http::{Request, StatusCode};
 use prost::Message;
+use serde_json::{Value, json};
 use std::io::Write;
 use tenancy::{ApiKey, Limits};
 
@@ -55,6 +56,52 @@ async fn a_partly_bad_export_is_a_partial_success() {
     let response: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(response["partialSuccess"]["rejectedDataPoints"], "2");
     assert_eq!(world.stored_names("acme").await, ["fine", "good"]);
+}
+
+#[tokio::test]
+async fn rejected_data_points_are_those_that_the_sender_knows() {
+    let attribute = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
+    let time = (NOW_MS * 1_000_000).to_string();
+    let point =
+        |id: &str| json!({ "timeUnixNano": time, "asDouble": 1.0, "attributes": [attribute("id", id)] });
+    let quantile = |quantile: f64| json!({ "quantile": quantile, "value": 1.0 });
+    let summary =
+        json!({ "timeUnixNano": time, "count": 1, "quantileValues": [quantile(0.5), quantile(0.9)] });
+    let late = json!({ "timeUnixNano": "1000000", "count": 1, "quantileValues": [quantile(0.5)] });
+    let nameless = json!({ "name": "", "gauge": { "dataPoints": [point("3")] } });
+    let export_of = |more: Vec<Value>| {
+        let mut metrics = vec![
+            json!({ "name": "a", "gauge": { "dataPoints": [point("1"), point("2")] } }),
+            json!({ "name": "b", "summary": { "dataPoints": [summary] } }),
+        ];
+        metrics.extend(more);
+        // Beside three data points, of six series, the resource is described by a series of its own.
+        let resource = json!({ "attributes": [attribute("service.name", "s"), attribute("host.name", "h")] });
+        json!({ "resourceMetrics": [{ "resource": resource, "scopeMetrics": [{ "metrics": metrics }] }] })
+            .to_string()
+    };
+    let all = export_of(Vec::new());
+    let spoilt = export_of(vec![nameless, json!({ "name": "c", "summary": { "dataPoints": [late] } })]);
+    for (allowed, body, rejected, series) in [
+        (7, &all, None, ""),
+        (6, &all, Some(0), "target_info"),
+        (2, &all, Some(1), "b_sum"),
+        (0, &all, Some(3), "a{"),
+        (2, &spoilt, Some(3), ""),
+    ] {
+        let limits = Limits { active_series: Some(allowed), ..Limits::unlimited() };
+        let world = World::with(Setup { limits, ..Setup::default() });
+        let answer = export(&world, &[JSON], body.clone()).await;
+        let response: Value = serde_json::from_slice(&answer.body).unwrap();
+        let told = &response["partialSuccess"];
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(
+            told["rejectedDataPoints"].as_str(),
+            rejected.map(|many: u64| many.to_string()).as_deref(),
+            "{told}"
+        );
+        assert!(told["errorMessage"].as_str().unwrap_or_default().contains(series), "{told}");
+    }
 }
 
 #[tokio::test]

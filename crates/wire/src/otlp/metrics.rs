@@ -71,6 +71,10 @@ pub trait MetricVisitor {
     /// An exemplar of the series whose sample came last.
     fn exemplar(&mut self, series: SeriesKey<'_>, exemplar: Exemplar);
 
+    /// A data point has ended, which had the samples since the one before; with `is_refused`, not all of them were taken. Samples
+    /// after the last data point of a resource tell of the resource itself.
+    fn data_point(&mut self, _is_refused: bool) {}
+
     /// What a metric family says about itself, before its samples.
     fn metadata(&mut self, metadata: MetadataRef<'_>);
 }
@@ -454,6 +458,7 @@ impl<'w, 'a, V: MetricVisitor> Walk<'w, 'a, V> {
             Kind::ExponentialHistogram => self.exponential_point(metric, field),
             Kind::Summary => self.summary_point(metric, field),
         };
+        self.visitor.data_point(read.is_err());
         match read {
             Ok(()) => {}
             Err(PointError::Request(error)) => return Err(error),

@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) bucket: Option<Arc<dyn Bucket>>,
     pub(crate) commit: GroupCommitSettings,
     pub(crate) leases: Option<Arc<dyn LeaseServer>>,
+    /// Makes the process another one than those of other numbers.
+    pub(crate) seed: u64,
 }
 
 impl Default for Setup {
@@ -50,6 +52,7 @@ impl Default for Setup {
             bucket: None,
             commit,
             leases: None,
+            seed: 2,
         }
     }
 }
@@ -136,7 +139,7 @@ impl World {
             commits: BTreeMap::from([(ShardId(0), Arc::new(commit))]),
             leases: setup.leases,
             clock: clock.clone(),
-            seed: Seed::from_number(2),
+            seed: Seed::from_number(setup.seed),
             settings: setup.settings,
         });
         let (http, grpc) = (http_router(Arc::clone(&ingest)), grpc_router(Arc::clone(&ingest)));
