@@ -48,8 +48,12 @@ impl S3Settings {
 
 /// The time to connect; within a region it takes some milliseconds.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
-/// The time until an answer begins, sending the body included. A put that hangs longer is tried again under its key.
+/// The time until an answer begins, but for what sending a large body takes. A put that hangs longer is tried again under its key.
 const ATTEMPT_TIME: Duration = Duration::from_secs(10);
+/// Bodies from here on, in bytes, are given more time: smaller ones are sent in that of any request.
+const LARGE_BODY: u64 = 1 << 20;
+/// The rate at which a large body is sent at the slowest, in bytes a second. One that is slower is given up.
+const BODY_RATE: u64 = 1 << 20;
 /// The region for servers that have none: it is signed, but means nothing.
 const ANY_REGION: &str = "us-east-1";
 
@@ -61,13 +65,9 @@ pub(super) async fn client(settings: &S3Settings) -> Client {
 
 /// Where the SDK's configuration is read, and our part of it.
 pub(super) fn loader(settings: &S3Settings, http: impl HttpClient + 'static) -> ConfigLoader {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIME)
-        .operation_attempt_timeout(ATTEMPT_TIME)
-        .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
-        .timeout_config(timeouts)
+        .timeout_config(timeouts(ATTEMPT_TIME))
         .retry_config(RetryConfig::disabled());
     if let Some(endpoint) = &settings.endpoint {
         // Off AWS there is nobody to ask for a region.
@@ -75,6 +75,16 @@ pub(super) fn loader(settings: &S3Settings, http: impl HttpClient + 'static) -> 
         loader = loader.endpoint_url(endpoint).region(region.or_else(Region::from_static(ANY_REGION)));
     }
     loader
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_TIME).operation_attempt_timeout(attempt).build()
+}
+
+/// The time limits of a put of so many bytes, where they are not those of any request.
+pub(super) fn timeouts_of_put(body_bytes: u64) -> Option<TimeoutConfig> {
+    let sending = Duration::from_secs(body_bytes / BODY_RATE);
+    (body_bytes >= LARGE_BODY).then(|| timeouts(ATTEMPT_TIME + sending))
 }
 
 pub(super) async fn client_of(settings: &S3Settings, loader: ConfigLoader) -> Client {

@@ -120,6 +120,7 @@ impl Bucket for S3Bucket {
         put_id: Option<PutId>,
     ) -> Result<Etag, BucketError> {
         check_key(Operation::Put, key)?;
+        let timeouts = connect::timeouts_of_put(body.len() as u64);
         let mut request = self
             .client
             .put_object()
@@ -135,7 +136,14 @@ impl Bucket for S3Bucket {
             PutCondition::IfAbsent => request.if_none_match("*"),
             PutCondition::IfMatch(etag) => request.if_match(etag.as_str()),
         };
-        match request.send().await {
+        let sent = match timeouts {
+            None => request.send().await,
+            Some(timeouts) => {
+                let patient = aws_sdk_s3::Config::builder().timeout_config(timeouts);
+                request.customize().config_override(patient).send().await
+            }
+        };
+        match sent {
             Ok(output) => etag_of(Operation::Put, key, output.e_tag()),
             Err(error) => Err(match self.failed(Operation::Put, key, error) {
                 BucketError::NotFound { operation, key } => {

@@ -171,8 +171,15 @@ async fn a_server_that_never_answers_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let bucket = connect(&S3Settings::new(BUCKET, None, Some(&endpoint)), http()).await;
-    let error = bucket.put("k", Bytes::new(), PutCondition::IfAbsent, None).await.unwrap_err();
-    assert!(error.outcome_unknown(), "{error:?}");
+    // What is larger may take longer, by its bytes.
+    for (bytes, at_least_s, at_most_s) in [(0, 10, 12), (64 << 20, 74, 76)] {
+        let started = tokio::time::Instant::now();
+        let body = Bytes::from(vec![0; bytes]);
+        let error = bucket.put("k", body, PutCondition::IfAbsent, None).await.unwrap_err();
+        assert!(error.outcome_unknown(), "{error:?}");
+        let took_s = started.elapsed().as_secs();
+        assert!((at_least_s..=at_most_s).contains(&took_s), "{bytes} bytes: {took_s} s");
+    }
 }
 
 /// A machine that can reach nothing, not even the metadata service that is asked for region and credentials.
