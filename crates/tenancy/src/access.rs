@@ -12,6 +12,7 @@ use crate::activity::{KeyActivity, KeyLog};
 use crate::credential::{CredentialError, api_key_from_authorization};
 use crate::directory::{AuthError, Directory, DirectoryError, DirectoryVerifier, Principal};
 use crate::key::KeyId;
+use crate::rejections::{RejectionLog, Rejections};
 use crate::scope::Scope;
 
 /// The newest good directory of this process. Requests read it without waiting; a poller offers it what was published.
@@ -27,6 +28,7 @@ pub struct Access {
     /// Held while a document is compared with the one in force and takes its place.
     offering: Mutex<()>,
     keys: KeyLog,
+    rejections: RejectionLog,
 }
 
 /// What came of a document that was offered.
@@ -91,6 +93,7 @@ impl Access {
             confirmed_at_ms: AtomicI64::new(now_ms),
             offering: Mutex::new(()),
             keys: KeyLog::default(),
+            rejections: RejectionLog::default(),
         })
     }
 
@@ -157,6 +160,21 @@ impl Access {
         scope: Scope,
         now_ms: i64,
     ) -> Result<Principal, AccessError> {
+        let outcome = self.check(authorization, address, scope, now_ms);
+        match &outcome {
+            Ok(principal) => self.keys.note_use(principal, now_ms),
+            Err(error) => self.rejections.note(error),
+        }
+        outcome
+    }
+
+    fn check(
+        &self,
+        authorization: Option<&[u8]>,
+        address: Option<IpAddr>,
+        scope: Scope,
+        now_ms: i64,
+    ) -> Result<Principal, AccessError> {
         let directory = self.directory.load();
         let principal = match authorization {
             Some(value) => directory.authenticate(&api_key_from_authorization(value)?, now_ms)?,
@@ -171,7 +189,6 @@ impl Access {
         if !principal.scopes.allows(scope) {
             return Err(AccessError::Scope(scope));
         }
-        self.keys.note_use(&principal, now_ms);
         Ok(principal)
     }
 
@@ -184,6 +201,12 @@ impl Access {
     #[must_use]
     pub fn take_key_activity(&self) -> Vec<(KeyId, KeyActivity)> {
         self.keys.take()
+    }
+
+    /// How many requests were turned away since this was last asked.
+    #[must_use]
+    pub fn take_rejections(&self) -> Rejections {
+        self.rejections.take()
     }
 }
 
@@ -272,6 +295,40 @@ mod tests {
             assert!(refused.is_forbidden());
             assert_eq!(authorize(&free, outside), Ok(Some(free.id())), "{outside:?}");
         }
+    }
+
+    #[test]
+    fn what_is_turned_away_is_counted_without_saying_who() {
+        let mut rng = ChaCha20Rng::seed_from_u64(4);
+        let signer = DirectorySigner::generate(&mut rng);
+        let [good, expired, revoked, unknown] = [(); 4].map(|()| ApiKey::generate(&mut rng));
+        let keys = vec![
+            write_key(&good),
+            KeyEntry { expires_at_ms: Some(NOW_MS), ..write_key(&expired) },
+            KeyEntry { revoked_at_ms: Some(NOW_MS), ..write_key(&revoked) },
+        ];
+        let access = Access::new(&published(&signer, 1, keys), signer.verifier(), None, NOW_MS).unwrap();
+        assert!(access.take_rejections().is_empty());
+        let tries = [
+            (&good, Scope::MetricsWrite),
+            (&good, Scope::Admin),
+            (&expired, Scope::MetricsWrite),
+            (&revoked, Scope::MetricsWrite),
+            (&unknown, Scope::MetricsWrite),
+            (&unknown, Scope::MetricsWrite),
+        ];
+        for (key, scope) in tries {
+            let header = format!("Bearer {}", key.expose());
+            let _ = access.authorize(Some(header.as_bytes()), scope, NOW_MS);
+        }
+        let _ = access.authorize(Some(b"Bearer guess"), Scope::MetricsRead, NOW_MS);
+        let _ = access.authorize(None, Scope::MetricsRead, NOW_MS);
+        assert_eq!(
+            access.take_rejections().to_string(),
+            "1 without credentials, 1 with something that is no API key, 2 with an API key that is not known, 1 with an API key that \
+             has expired, 1 with an API key that is revoked, 1 with an API key that lacks the scope"
+        );
+        assert!(access.take_rejections().is_empty());
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod lease;
 pub mod limiter;
 pub mod limits;
 pub mod network;
+mod rejections;
 pub mod scope;
 pub mod service_token;
 pub mod tenant;
@@ -37,5 +38,6 @@ pub use directory::{
 pub use key::{ApiKey, ApiKeyError, KeyHash, KeyId};
 pub use limiter::{Denied, LimitName, Load, Nearly, QueryPermit, TenantLimiter};
 pub use network::{IpNetwork, IpNetworkError};
+pub use rejections::Rejections;
 pub use scope::{Scope, Scopes};
 pub use tenant::{Limits, Tenant};
