@@ -11,6 +11,12 @@
 //! manifest has changed. Most of the time there is nothing, because the writer beside it offered its segments before it stored
 //! them. When a compactor in this process says that it has committed, the manifest is read at once.
 //!
+//! A listing shows what is stored when it is made, whole; but names come from writers' clocks, and from before a put. So what is
+//! stored next may have a name before the newest known one, by as much as clocks differ and puts take, and a listing from the newest
+//! known name on would never show it. How far a listing goes back is a matter of how soon such a segment is seen, not whether: most
+//! go back some seconds, every tenth some minutes, every sixtieth to the beginning. Nothing that is acked waits for longer than that;
+//! and should compaction absorb it sooner, the shard's manifest names it, and it is read for that ([`Segments::refresh`]).
+//!
 //! Listings are worked through page by page; of the first one the names are held. What fails for a reason that may pass is
 //! tried again a second later, from where it got to.
 
@@ -30,8 +36,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{
-    FOLLOW_ALONE_EVERY, FOLLOW_EVERY, FOLLOW_OVERLAP_MS, MEMORY_A_FRESH_BYTE, READS_AT_ONCE,
-    WHOLE_LISTING_EVERY,
+    FOLLOW_ALONE_EVERY, FOLLOW_EVERY, FOLLOW_LONG_OVERLAP_MS, FOLLOW_OVERLAP_MS, LONG_OVERLAP_EVERY,
+    MEMORY_A_FRESH_BYTE, READS_AT_ONCE, WHOLE_LISTING_EVERY,
 };
 use crate::segments::Segments;
 use crate::tail::{PartitionPlace, Tail};
@@ -293,10 +299,11 @@ impl Work {
             let listed = if round.is_multiple_of(WHOLE_LISTING_EVERY) {
                 self.absorb_after(&mut whole_from).await
             } else {
+                let is_long = *is_only_writer || round.is_multiple_of(LONG_OVERLAP_EVERY);
+                let overlap_ms = if is_long { FOLLOW_LONG_OVERLAP_MS } else { FOLLOW_OVERLAP_MS };
                 let last = tail.last_known();
-                let from = last.map(|last| {
-                    SegmentKey::earliest_at(*shard, last.time_ms() - FOLLOW_OVERLAP_MS).to_string()
-                });
+                let from =
+                    last.map(|last| SegmentKey::earliest_at(*shard, last.time_ms() - overlap_ms).to_string());
                 self.absorb_after(&mut { from }).await
             };
             // After the listing, as always.

@@ -15,11 +15,16 @@ pub const MAX_HELD_BYTES: usize = 64 << 20;
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// The same in a process in which nobody else writes to the shard. A listing can then only show what was stored although its
 /// flush was given up, and need not be paid for each second: a directory is read whole for it, which with 100,000 segments
-/// takes a quarter of a second. Well below [`FOLLOW_OVERLAP_MS`].
+/// takes a quarter of a second. Then each begins [`FOLLOW_LONG_OVERLAP_MS`] before, which is much more.
 pub const FOLLOW_ALONE_EVERY: Duration = Duration::from_secs(30);
 /// A listing begins this far (ms, by the names of segments) before the newest known segment, so that it shows those of
-/// writers whose clocks are behind and whose puts took long. Those further behind come with the next whole listing.
-pub const FOLLOW_OVERLAP_MS: i64 = 120_000;
+/// writers whose clocks are a little behind and whose puts took a little. A page of 1,000 keys holds it at up to 90 flushes a
+/// second.
+pub const FOLLOW_OVERLAP_MS: i64 = 10_000;
+/// Every so many listings begin [`FOLLOW_LONG_OVERLAP_MS`] before: who is further behind is visible that much later.
+pub const LONG_OVERLAP_EVERY: u64 = 10;
+/// How far (ms) these begin before the newest known segment. Those further behind come with the next whole listing.
+pub const FOLLOW_LONG_OVERLAP_MS: i64 = 120_000;
 /// Every so many listings are whole ones.
 pub const WHOLE_LISTING_EVERY: u64 = 60;
 /// Segments that are read at the same time, for the tail or for one query.
@@ -40,6 +45,8 @@ pub const BRIEF_SERIES: usize = 256;
 pub const BRIEF_SERIES_QUICKLY: usize = 32 << 10;
 /// Series of batches that are not folded yet: they are put in order once, for the first query.
 pub const BRIEF_PROVISIONAL_SERIES: usize = 16 << 10;
+/// Segments that are looked at in passing.
+pub const BRIEF_SEGMENTS: usize = 4;
 /// Label values that are looked at in passing.
 pub const BRIEF_VALUES: usize = 4 << 10;
 /// Steps of all parts of an expression that are evaluated in passing.
