@@ -17,7 +17,7 @@ mod writer;
 pub use directory::{Block, BlockKind};
 pub use footer::{NameSection, TenantFooter, TenantFooterParse};
 pub use index::MetricsIndex;
-pub use lookup::DecodedValues;
+pub use lookup::{DecodedValues, LabelValues};
 pub use postings::Postings;
 pub use stream::{SegmentStream, StreamStep};
 pub use times::{SeriesTimes, read_exemplars, read_histograms, read_omitted};

@@ -9,7 +9,7 @@ use storage_format::FormatError;
 use telemetry::{Labels, Metadata, MetricBatch, Series, TenantId};
 
 use crate::error::QueryError;
-use crate::limits::{BRIEF_POINTS, BRIEF_POINTS_TIMES_SAMPLES};
+use crate::limits::{BRIEF_POINTS, BRIEF_POINTS_TIMES_SAMPLES, BRIEF_SEGMENTS, BRIEF_SERIES};
 use crate::segments::{Cold, Loaded, SegmentPart, Segments};
 use crate::tail::{Having, Selected, batch_overlaps, for_each_name_set, for_each_series};
 
@@ -107,12 +107,12 @@ impl TenantSource {
         for_each_series(&self.loaded.view, &self.loaded.cold, matchers, time_range_ms, each)
     }
 
-    /// Calls `each` with such series of which every set of label names has one; several times, in no order.
+    /// Calls `each` with sets of label names of such series, until it breaks off: every name of theirs is in one.
     pub(crate) fn for_each_name_set(
         &self,
         matchers: &[Matcher],
         time_range_ms: (i64, i64),
-        each: impl FnMut(&Series) -> ControlFlow<()>,
+        each: impl FnMut(&mut dyn Iterator<Item = &str>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         for_each_name_set(&self.loaded.view, &self.loaded.cold, matchers, time_range_ms, each)
     }
@@ -122,8 +122,7 @@ impl TenantSource {
     pub(crate) fn for_each_label_name(&self, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
         self.loaded.view.for_each_label_name(time_range_ms, &mut each);
         for part in self.segment_parts() {
-            let segment = part.segment();
-            segment.index().names_of(&segment.present(time_range_ms)).into_iter().for_each(&mut each);
+            part.segment().for_each_name(time_range_ms, &mut each);
         }
         for labels in self.cold_labels(time_range_ms) {
             labels.iter().for_each(|(name, _)| each(name));
@@ -139,8 +138,7 @@ impl TenantSource {
     ) {
         self.loaded.view.for_each_label_value(name, time_range_ms, &mut each);
         for part in self.segment_parts() {
-            let segment = part.segment();
-            segment.index().values_of(name, &segment.present(time_range_ms)).into_iter().for_each(&mut each);
+            part.segment().for_each_value(name, time_range_ms, &mut each);
         }
         self.cold_labels(time_range_ms).filter_map(|labels| labels.get(name)).for_each(&mut each);
     }
@@ -149,12 +147,15 @@ impl TenantSource {
     /// memory, and it is few series and steps.
     pub(crate) fn is_brief(&self, plan: &Plan) -> bool {
         let samples = || -> Option<u64> {
-            plan.selections()
-                .iter()
-                .map(|selection| self.loaded.view.samples_at_most(&selection.matchers))
-                .sum()
+            let in_memory =
+                plan.selections().iter().map(|each| self.loaded.view.samples_at_most(&each.matchers));
+            let at_rest = self.loaded.cold.iter().map(|cold| match cold {
+                Cold::Batch(_) => None,
+                Cold::Segment(part) => part.samples_at_most(),
+            });
+            in_memory.chain(at_rest).sum()
         };
-        self.loaded.cold.is_empty()
+        self.loaded.cold.len() <= BRIEF_SEGMENTS
             && plan.points() <= BRIEF_POINTS
             && samples()
                 .is_some_and(|samples| plan.points().saturating_mul(samples) <= BRIEF_POINTS_TIMES_SAMPLES)
@@ -168,18 +169,24 @@ impl TenantSource {
         series: usize,
         time_range_ms: (i64, i64),
     ) -> bool {
-        let view = &self.loaded.view;
-        self.loaded.cold.is_empty()
-            && match selectors {
-                [] => view.is_brief(&[], usize::MAX, time_range_ms),
-                [selector] => view.is_brief(selector, series, time_range_ms),
-                _ => false,
-            }
+        let (matchers, series) = match selectors {
+            [] => (&[][..], usize::MAX),
+            [selector] => (selector.as_slice(), series),
+            _ => return false,
+        };
+        let is_brief = |cold: &Cold| match cold {
+            Cold::Batch(batch) => batch.series.len() <= series.min(BRIEF_SERIES),
+            Cold::Segment(part) => part.segment().is_brief(matchers, series, time_range_ms),
+        };
+        self.loaded.cold.len() <= BRIEF_SEGMENTS
+            && self.loaded.cold.iter().all(is_brief)
+            && self.loaded.view.is_brief(matchers, series, time_range_ms)
     }
 
-    /// How many values label `name` has in memory, roughly.
-    pub(crate) fn values_in_memory(&self, name: &str) -> usize {
-        self.loaded.view.values(name)
+    /// How many values label `name` has where it has most of them.
+    pub(crate) fn most_values(&self, name: &str) -> usize {
+        let at_rest = self.segment_parts().map(|part| part.segment().value_count(name));
+        at_rest.max().unwrap_or(0).max(self.loaded.view.values(name))
     }
 
     /// Calls `each` with every label name, value, and the number of series that have it, object by object.

@@ -6,6 +6,31 @@ use super::directory::{Block, BlockKind};
 use super::index::MetricsIndex;
 use super::read::ValueBlock;
 use crate::error::FormatError;
+use crate::labels::Dictionary;
+
+/// The values of one label name, by their numbers from 0, in order of first occurrence.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelValues<'a>(&'a Dictionary);
+
+impl<'a> LabelValues<'a> {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    /// Value number `number`, which must be less than [`Self::count`].
+    #[must_use]
+    pub fn value(&self, number: u32) -> &'a str {
+        self.0.value(number)
+    }
+
+    /// All of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &'a str)> + use<'a> {
+        let dictionary = self.0;
+        (0..dictionary.len() as u32).map(|number| (number, dictionary.value(number)))
+    }
+}
 
 /// A decoded block of values.
 #[derive(Debug)]
@@ -37,6 +62,18 @@ impl MetricsIndex {
         }
         block.section.check("data block", bytes)?;
         self.read_value_block(block, bytes).map(DecodedValues)
+    }
+
+    /// The values of the label name that has number `name` in [`super::TenantFooter::names`].
+    #[must_use]
+    pub fn values_by_number(&self, name: usize) -> Option<LabelValues<'_>> {
+        self.dictionaries.get(name).map(LabelValues)
+    }
+
+    /// Whether every series has the label name that has number `name` in [`super::TenantFooter::names`].
+    #[must_use]
+    pub fn all_have(&self, name: usize) -> bool {
+        self.shapes.iter().all(|shape| shape.iter().any(|number| *number as usize == name))
     }
 
     /// The label names that series of `series` have, each once.

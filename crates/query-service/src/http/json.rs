@@ -2,11 +2,13 @@
 
 use std::io::Write as _;
 
-use telemetry::Labels;
+mod labels;
 
 /// What is being written. Its methods write one value or piece of punctuation each.
+#[derive(Default)]
 pub(super) struct Json {
     out: Vec<u8>,
+    before: labels::Before,
 }
 
 impl Json {
@@ -15,7 +17,7 @@ impl Json {
     }
 
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { out: Vec::with_capacity(bytes) }
+        Self { out: Vec::with_capacity(bytes), ..Self::default() }
     }
 
     /// Bytes written.
@@ -139,19 +141,6 @@ impl Json {
             None => ('+', exponent),
         };
         self.write(format_args!("{digits}e{sign}{exponent:0>2}"));
-    }
-
-    pub(super) fn labels(&mut self, labels: &Labels) {
-        self.raw("{");
-        for (place, (name, value)) in labels.iter().enumerate() {
-            if place > 0 {
-                self.raw(",");
-            }
-            self.string(name);
-            self.raw(":");
-            self.string(value);
-        }
-        self.raw("}");
     }
 
     fn write(&mut self, text: std::fmt::Arguments<'_>) {

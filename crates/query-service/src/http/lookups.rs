@@ -10,7 +10,7 @@ use tenancy::Tenant;
 
 use super::params::{MAX_TIME_MS, MIN_TIME_MS, Params, invalid, unescape_label_name};
 use super::queries::common;
-use super::response::{Sink, TRUNCATED};
+use super::response::{Sink, TRUNCATED, reading_ahead};
 use crate::cardinality::Cardinality;
 use crate::engine::{Deadline, QueryEngine};
 use crate::error::QueryError;
@@ -95,8 +95,8 @@ pub(super) async fn labels(
             source.for_each_label_name(lookup.time_range_ms, |name| names.add(name));
         } else {
             for selector in &lookup.selectors {
-                let flow = source.for_each_name_set(selector, lookup.time_range_ms, |series| {
-                    series.labels().iter().for_each(|(name, _)| names.add(name));
+                let flow = source.for_each_name_set(selector, lookup.time_range_ms, |set| {
+                    set.for_each(|name| names.add(name));
                     if deadline.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
                 if flow.is_break() {
@@ -124,7 +124,7 @@ pub(super) async fn label_values(
     let of = name.clone();
     let is_brief = move |source: &TenantSource, lookup: &Lookup| {
         source.is_brief_lookup(&lookup.selectors, BRIEF_SERIES, lookup.time_range_ms)
-            && (!lookup.selectors.is_empty() || source.values_in_memory(&of) <= BRIEF_VALUES)
+            && (!lookup.selectors.is_empty() || source.most_values(&of) <= BRIEF_VALUES)
     };
     texts(engine, tenant, params, sink, is_brief, move |source, lookup, deadline| {
         let mut values = Texts::default();
@@ -200,7 +200,9 @@ impl Distinct {
     /// Puts them in order of their labels, each once.
     fn settle(&mut self) {
         let order = order_by_labels(&self.found, |series| series);
-        self.found = order.into_iter().map(|place| Arc::clone(&self.found[place as usize])).collect();
+        let mut found: Vec<Option<Arc<Series>>> =
+            std::mem::take(&mut self.found).into_iter().map(Some).collect();
+        self.found = order.into_iter().filter_map(|place| found[place as usize].take()).collect();
         self.found.dedup();
     }
 }
@@ -231,7 +233,8 @@ pub(super) async fn series(
                 warnings.push(TRUNCATED.to_owned());
             }
             sink.success(deadline, &warnings, &[], |writer| {
-                let shown = distinct.found.iter().take(lookup.limit);
+                distinct.found.truncate(lookup.limit);
+                let shown = reading_ahead(distinct.found, |series| series.labels());
                 writer.list(shown, |json, series| json.labels(series.labels()))
             })
         })

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
 use futures::{StreamExt, stream};
 use promql::{MatrixSeries, Sample, Value, VectorSample};
-use telemetry::Histogram;
+use telemetry::labels::{READ_AHEAD, read_ahead};
+use telemetry::{Histogram, Labels};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -137,6 +138,20 @@ impl Writer<'_> {
         self.json.raw("]");
         Ok(())
     }
+}
+
+/// All of `items`; the label sets of some of them are read ahead.
+pub(super) fn reading_ahead<T>(items: Vec<T>, labels_of: impl Fn(&T) -> &Labels) -> impl Iterator<Item = T> {
+    let (mut items, mut ahead) = (items.into_iter(), 0);
+    std::iter::from_fn(move || {
+        if ahead == 0 {
+            let next = items.as_slice();
+            ahead = next.len().min(READ_AHEAD);
+            read_ahead(next[..ahead].iter().map(&labels_of));
+        }
+        ahead = ahead.saturating_sub(1);
+        items.next()
+    })
 }
 
 /// Responds with what `answering` writes into the sink of `parts`. Its error is the response as long as nothing was
@@ -305,11 +320,13 @@ fn write_value(writer: &mut Writer<'_>, value: Value) -> Result<(), QueryError> 
         }
         Value::Vector(samples) => {
             writer.json.raw("{\"resultType\":\"vector\",\"result\":");
+            let samples = reading_ahead(samples, |sample| &sample.labels);
             writer.list(samples, |json, sample| write_vector_sample(json, &sample))?;
         }
         Value::Matrix(series) => {
             writer.json.raw("{\"resultType\":\"matrix\",\"result\":[");
-            for (place, series) in series.into_iter().enumerate() {
+            let series = reading_ahead(series, |series| &series.labels);
+            for (place, series) in series.enumerate() {
                 if place > 0 {
                     writer.json.raw(",");
                 }

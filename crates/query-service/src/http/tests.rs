@@ -431,6 +431,30 @@ async fn labels_are_those_of_the_time_asked_for() {
     assert_eq!(shard.data("/api/v1/labels?start=0&end=1").await, json!([]));
 }
 
+/// Series in the bucket and in memory, some of them in both, are listed once and in order.
+#[tokio::test]
+async fn series_of_several_places_are_one_list() {
+    let shard = Shard::new();
+    let cold = segment(-5);
+    store(&*shard.bucket, cold, &[("acme", up(&[("b", NOW_MS, 1.0), ("d", NOW_MS, 1.0)]))]).await;
+    let place = crate::PartitionPlace { segment: cold, min_time_ms: NOW_MS, max_time_ms: NOW_MS };
+    shard.tail.note_cold(cold, [(tenant_id("acme"), place)]);
+    shard.write(1, "acme", up(&[("d", NOW_MS, 2.0), ("c", NOW_MS, 1.0)]));
+    shard.offer(2, "acme", up(&[("c", NOW_MS + 1, 1.0), ("a", NOW_MS, 1.0)]));
+    let listed = async |more: &str| {
+        let (status, body) = shard.get(&format!("/api/v1/series?match[]=up{more}")).await;
+        assert_eq!(status, 200, "{body}");
+        let jobs = body["data"].as_array().unwrap().iter().map(|series| series["job"].clone());
+        (Value::from_iter(jobs), body["warnings"].clone())
+    };
+    assert_eq!(listed("").await, (json!(["a", "b", "c", "d"]), Value::Null));
+    assert_eq!(listed("&match[]=up&limit=4").await, (json!(["a", "b", "c", "d"]), Value::Null));
+    let (some, warnings) = listed("&limit=2").await;
+    assert_eq!((some.as_array().unwrap().len(), warnings), (2, json!(["results truncated due to limit"])));
+    let names = shard.data("/api/v1/labels?match[]=up").await;
+    assert_eq!(names, json!(["__name__", "job"]));
+}
+
 #[tokio::test]
 async fn a_query_runs_until_its_answer_is_read() {
     let settings = QuerySettings { queries_at_once: 1, ..QuerySettings::default() };

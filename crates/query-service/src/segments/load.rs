@@ -1,6 +1,6 @@
 //! From a query to the data it needs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -388,15 +388,18 @@ impl Segments {
         let index = segment.index();
         let mut selections = Vec::new();
         let mut numbers = RoaringBitmap::new();
-        let by_range: HashMap<u64, u32> =
-            (0..).zip(index.blocks()).map(|(number, block)| (block.section.range.start, number)).collect();
+        // Blocks are in the order of their bytes.
+        let number_of = |block: &Block| {
+            let begins_before = |other: &Block| other.section.range.start < block.section.range.start;
+            index.blocks().partition_point(begins_before) as u32
+        };
         let mut select =
             |matchers: &[Matcher], (start_ms, end_ms): (i64, i64), exemplars: bool, omitted: bool| {
                 let selected = segment.select(matchers).map_err(UnitError::damaged)?;
                 let blocks = index.blocks_for(&selected, start_ms, end_ms, exemplars);
                 let blocks =
                     blocks.into_iter().filter(|block| (block.kind == BlockKind::Exemplars) == exemplars);
-                numbers.extend(blocks.filter_map(|block| by_range.get(&block.section.range.start)));
+                numbers.extend(blocks.map(number_of));
                 let is_needed = |block: &Block| {
                     omitted
                         && block.kind == BlockKind::Omitted

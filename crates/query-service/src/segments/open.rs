@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use promql::Matcher;
 use roaring::{MultiOps, RoaringBitmap};
-use storage_format::tenant::{Block, BlockKind, Postings};
+use storage_format::tenant::{Block, BlockKind, LabelValues, Postings};
 use storage_format::{FormatError, MetricsIndex, TenantFooter, TenantFooterParse};
 use telemetry::{Series, TenantId};
 
@@ -22,6 +22,8 @@ pub(crate) struct OpenSegment {
     end_start: u64,
     /// By label name, in the footer's order.
     postings: Vec<OnceLock<Postings>>,
+    /// By label name, in the footer's order: the numbers of its values in ascending order of their texts.
+    orders: Vec<OnceLock<Box<[u32]>>>,
     series: Box<[OnceLock<Arc<Series>>]>,
     /// Numbers of the blocks of each kind, in the order of their series.
     kinds: [Vec<u32>; 5],
@@ -76,6 +78,7 @@ impl OpenSegment {
             key,
             number,
             postings: footer.names.iter().map(|_| OnceLock::new()).collect(),
+            orders: footer.names.iter().map(|_| OnceLock::new()).collect(),
             series: (0..index.series_count()).map(|_| OnceLock::new()).collect(),
             footer,
             index,
@@ -99,9 +102,11 @@ impl OpenSegment {
         }
         let label_bytes = label_bytes / sampled.max(1) as usize + size_of::<OnceLock<Arc<Series>>>();
         let postings: u64 = self.footer.names.iter().map(|name| name.postings.len_bytes()).sum();
+        let values: u64 = self.footer.names.iter().map(|name| name.values).sum();
         Ok(self.end.len()
             + self.index.memory_bytes()
             + (postings * POSTINGS_MEMORY_A_BYTE) as usize
+            + values as usize * size_of::<u32>()
             + count as usize * label_bytes)
     }
 
@@ -150,13 +155,73 @@ impl OpenSegment {
         self.blocks_of(BlockKind::Exemplars, series).any(|(_, block)| block.overlaps(start_ms, end_ms))
     }
 
+    /// Whether all of its samples are in the time range (ms, both inclusive).
+    fn is_within(&self, (start_ms, end_ms): (i64, i64)) -> bool {
+        start_ms <= self.footer.min_time_ms && self.footer.max_time_ms <= end_ms
+    }
+
     /// The series that may have samples in the time range.
-    pub(crate) fn present(&self, time_range_ms: (i64, i64)) -> RoaringBitmap {
-        let all = 0..self.index.series_count();
-        if self.footer.min_time_ms >= time_range_ms.0 && self.footer.max_time_ms <= time_range_ms.1 {
-            return all.collect();
+    fn present(&self, time_range_ms: (i64, i64)) -> RoaringBitmap {
+        (0..self.index.series_count()).filter(|series| self.has_samples(*series, time_range_ms)).collect()
+    }
+
+    /// Calls `each` with every label name of series that may have samples in the time range.
+    pub(crate) fn for_each_name(&self, time_range_ms: (i64, i64), each: impl FnMut(&str)) {
+        if self.is_within(time_range_ms) {
+            self.index.label_names().for_each(each);
+        } else {
+            self.index.names_of(&self.present(time_range_ms)).into_iter().for_each(each);
         }
-        all.filter(|series| self.has_samples(*series, time_range_ms)).collect()
+    }
+
+    /// Calls `each` with every value of label `name` that such series have; in ascending order where all of them count.
+    pub(crate) fn for_each_value(&self, name: &str, time_range_ms: (i64, i64), mut each: impl FnMut(&str)) {
+        if !self.is_within(time_range_ms) {
+            self.index.values_of(name, &self.present(time_range_ms)).into_iter().for_each(each);
+        } else if let Some((place, values)) = self.values(name) {
+            self.order(place, values).iter().for_each(|number| each(values.value(*number)));
+        }
+    }
+
+    /// The number of a label name, and its values.
+    fn values(&self, name: &str) -> Option<(usize, LabelValues<'_>)> {
+        let place = self.footer.names.iter().position(|section| section.name == name)?;
+        Some((place, self.index.values_by_number(place)?))
+    }
+
+    /// The numbers of the values of the label name that has number `place`, in ascending order of their texts.
+    fn order(&self, place: usize, values: LabelValues<'_>) -> &[u32] {
+        self.orders[place].get_or_init(|| {
+            let mut order: Vec<u32> = (0..values.count()).collect();
+            order.sort_by_key(|number| values.value(*number));
+            order.into()
+        })
+    }
+
+    /// How many values label `name` has.
+    pub(crate) fn value_count(&self, name: &str) -> usize {
+        self.values(name).map_or(0, |(_, values)| values.count() as usize)
+    }
+
+    /// How many series there are at most that all `matchers` hold for, as far as that can be told at once.
+    pub(crate) fn series_at_most(&self, matchers: &[Matcher]) -> usize {
+        let counts = matchers.iter().filter(|matcher| names_its_values(matcher)).map(|matcher| {
+            let Some((place, values)) = self.values(matcher.name()) else { return Some(0) };
+            let postings = self.postings[place].get()?;
+            let listed = self.listed(matcher, place, values);
+            let counts = listed.into_iter().map(|number| postings.of(number).map(|series| series.len()));
+            counts.sum::<Result<u64, FormatError>>().ok()
+        });
+        counts.flatten().min().map_or(self.index.series_count() as usize, |count| count as usize)
+    }
+
+    /// Whether it takes microseconds to tell which of the series that all `matchers` hold for, of at most so many, have samples
+    /// in the time range.
+    pub(crate) fn is_brief(&self, matchers: &[Matcher], series: usize, time_range_ms: (i64, i64)) -> bool {
+        if matchers.is_empty() {
+            return self.is_within(time_range_ms);
+        }
+        matchers.iter().all(names_its_values) && self.series_at_most(matchers) <= series
     }
 
     /// The series `series`.
@@ -195,10 +260,8 @@ impl OpenSegment {
     /// Matchers that name their values are answered first. What they leave is mostly few, and the rest is then cheaper
     /// asked of each series' labels than of each value of the label.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, FormatError> {
-        let names_its_values = |matcher: &&Matcher| {
-            !matcher.op().is_negative() && !matcher.matches_empty() && matcher.as_literals().is_some()
-        };
-        let (named, mut rest): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(names_its_values);
+        let (named, mut rest): (Vec<&Matcher>, Vec<&Matcher>) =
+            matchers.iter().partition(|matcher| names_its_values(matcher));
         rest.sort_by_key(|matcher| matcher.matches_empty());
         let mut selected: Option<RoaringBitmap> = None;
         for matcher in named.into_iter().chain(rest) {
@@ -209,7 +272,7 @@ impl OpenSegment {
             };
             selected = Some(next);
         }
-        Ok(selected.unwrap_or_else(|| (0..self.index.series_count()).collect()))
+        Ok(selected.unwrap_or_else(|| self.all()))
     }
 
     /// Those of `before` that `matcher` holds for.
@@ -230,20 +293,56 @@ impl OpenSegment {
 
     /// All series that `matcher` holds for.
     fn matching(&self, matcher: &Matcher) -> Result<RoaringBitmap, FormatError> {
-        let all = || (0..self.index.series_count()).collect::<RoaringBitmap>();
-        let place = self.footer.names.iter().position(|section| section.name == matcher.name());
-        let Some(place) = place else {
-            return Ok(if matcher.matches_empty() { all() } else { RoaringBitmap::new() });
+        let Some((place, values)) = self.values(matcher.name()) else {
+            return Ok(if matcher.matches_empty() { self.all() } else { RoaringBitmap::new() });
         };
-        let postings = self.postings(place)?;
-        let values = (0..).zip(self.index.label_values(matcher.name()));
         // Series without the label count as having the empty value: then the others are those to be taken off.
-        let is_listed = |text: &str| matcher.matches(text) != matcher.matches_empty();
+        let listed = self.listed(matcher, place, values);
+        if listed.len() == values.count() as usize && self.index.all_have(place) {
+            return Ok(if matcher.matches_empty() { RoaringBitmap::new() } else { self.all() });
+        }
+        let postings = self.postings(place)?;
         let listed: Result<Vec<RoaringBitmap>, FormatError> =
-            values.filter(|(_, text)| is_listed(text)).map(|(id, _)| postings.of(id)).collect();
+            listed.into_iter().map(|number| postings.of(number)).collect();
         let listed = listed?.union();
-        Ok(if matcher.matches_empty() { all() - listed } else { listed })
+        Ok(if matcher.matches_empty() { self.all() - listed } else { listed })
     }
+
+    /// All series.
+    fn all(&self) -> RoaringBitmap {
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..self.index.series_count());
+        all
+    }
+
+    /// The numbers of the values of a label for which `matcher` does not say the same as for the empty text.
+    fn listed(&self, matcher: &Matcher, place: usize, values: LabelValues<'_>) -> Vec<u32> {
+        let is_listed = |text: &str| matcher.matches(text) != matcher.matches_empty();
+        // Otherwise the pattern matches the empty text, and those are wanted that it does not match.
+        let is_of_pattern = matcher.op().is_negative() == matcher.matches_empty();
+        if let Some(texts) = matcher.as_literals().filter(|_| is_of_pattern) {
+            let order = self.order(place, values);
+            let find = |text: &String| {
+                let at = order.binary_search_by_key(&text.as_str(), |number| values.value(*number));
+                at.ok().map(|at| order[at])
+            };
+            return texts.iter().filter_map(find).collect();
+        }
+        let prefix = matcher.prefix();
+        if is_of_pattern && !prefix.is_empty() {
+            let order = self.order(place, values);
+            let from = order.partition_point(|number| values.value(*number) < prefix);
+            let from = order[from..].iter().copied();
+            let with_prefix = from.take_while(|number| values.value(*number).starts_with(prefix));
+            return with_prefix.filter(|number| is_listed(values.value(*number))).collect();
+        }
+        values.iter().filter(|(_, text)| is_listed(text)).map(|(number, _)| number).collect()
+    }
+}
+
+/// Whether the postings have the matcher's series listed under values that it names.
+fn names_its_values(matcher: &Matcher) -> bool {
+    !matcher.op().is_negative() && !matcher.matches_empty() && matcher.as_literals().is_some()
 }
 
 /// The bytes of `range` of the object.

@@ -13,6 +13,7 @@ use telemetry::{Exemplar, Series};
 use super::blocks::{Decoded, DecodedCache};
 use super::choice::Service;
 use super::open::OpenSegment;
+use crate::limits::BRIEF_SERIES;
 
 /// A segment with all that a query needs of it.
 #[derive(Debug)]
@@ -63,6 +64,22 @@ impl SegmentPart {
 
     pub(crate) fn segment(&self) -> &OpenSegment {
         &self.segment
+    }
+
+    /// How many samples the series have at most that were selected, whatever the time; `None` where that takes long to tell, or
+    /// something has to be decoded to read them.
+    pub(crate) fn samples_at_most(&self) -> Option<u64> {
+        let is_decoded = |(_, held): &(u32, HeldBlock)| matches!(held, HeldBlock::Decoded(_));
+        let series: u64 = self.selections.iter().map(|(_, selected)| selected.len()).sum();
+        if series > BRIEF_SERIES as u64 || !self.blocks.iter().all(is_decoded) {
+            return None;
+        }
+        let samples = |number| {
+            let histograms = self.segment.blocks_of(BlockKind::Histograms, number).next().is_some();
+            let floats = self.segment.index().times_of(number).map_or(0, |times| u64::from(times.count));
+            (!histograms).then_some(floats)
+        };
+        self.selections.iter().flat_map(|(_, selected)| selected).map(samples).sum()
     }
 
     /// The key of the object, if something in it turned out to be damaged.

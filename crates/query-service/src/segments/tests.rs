@@ -80,7 +80,8 @@ impl Shard {
         let keys = inputs.iter().map(|(key, _)| *key);
         let (first, last) = (keys.clone().min().unwrap(), keys.clone().max().unwrap());
         let samples = tenants.iter().map(|(_, batch)| batch.counts().samples).sum();
-        let merged = Merged { id, len, tier: 1, first, last, samples, tenants: tenants.len() as u64 };
+        let (tenants, fresh) = (tenants.len() as u64, inputs.len() as u64);
+        let merged = Merged { id, len, tier: 1, first, last, samples, tenants, fresh };
         self.manifest.merged.push(merged);
         self.manifest.absorbed.extend(keys.map(|key| (key, NOW_MS)));
         self.commit().await;
@@ -830,7 +831,9 @@ fn matcher() -> impl Strategy<Value = Matcher> {
     let equal = ("[abcd]", any::<bool>(), "[xyz]{0,2}").prop_map(|(name, negative, value)| {
         Matcher::new(&name, if negative { MatchOp::NotEqual } else { MatchOp::Equal }, &value).unwrap()
     });
-    let patterns = prop::sample::select(vec!["x|y", "x.*", ".*", ".+", "", "(x|yz)?", ".*z", "[xy]+", "|z"]);
+    let patterns = prop::sample::select(vec![
+        "x|y", "x.*", ".*", ".+", "", "(x|yz)?", ".*z", "[xy]+", "|z", "xy?", "y.+",
+    ]);
     let regex = ("[abcd]", any::<bool>(), patterns).prop_map(|(name, negative, pattern)| {
         Matcher::new(&name, if negative { MatchOp::NotRegex } else { MatchOp::Regex }, pattern).unwrap()
     });
@@ -840,15 +843,17 @@ fn matcher() -> impl Strategy<Value = Matcher> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Postings answer what asking every series would.
+    /// Postings, names and values answer what asking every series would.
     #[test]
     fn selecting_is_filtering(
         all in prop::collection::btree_set(label_set(), 1..60),
         matchers in prop::collection::vec(matcher(), 0..4),
+        (start_ms, end_ms) in (0..3_i64, 0..3_i64),
     ) {
-        let rows = all.iter().map(|labels| FloatRow {
+        let at_ms = |place: usize| place as i64 % 3;
+        let rows = all.iter().enumerate().map(|(place, labels)| FloatRow {
             series: Arc::new(telemetry::Series::new(labels.clone())),
-            timestamp_ms: 1,
+            timestamp_ms: at_ms(place),
             value: 1.0,
         });
         let batch = MetricBatch::from_rows(vec![MetricRows { floats: rows.collect(), ..MetricRows::default() }]);
@@ -861,6 +866,24 @@ proptest! {
         let holds = |labels: &&Labels| matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")));
         let expected: Vec<Labels> = batch.series.iter().map(|s| s.labels()).filter(holds).cloned().collect();
         prop_assert_eq!(found, expected);
+        for _ in 0..2 {
+            // The second time with what is known of postings after the first.
+            prop_assert!(opened.series_at_most(&matchers) as u64 >= selected.len());
+            opened.select(&matchers).unwrap();
+        }
+        let within = batch.series.iter().enumerate().filter(|(place, _)| (start_ms..=end_ms).contains(&at_ms(*place)));
+        let within: Vec<&Labels> = within.map(|(_, series)| series.labels()).collect();
+        let mut names = BTreeSet::new();
+        opened.for_each_name((start_ms, end_ms), |name| assert!(names.insert(name.to_owned()), "twice"));
+        let expected: BTreeSet<&str> = within.iter().flat_map(|labels| labels.iter()).map(|(name, _)| name).collect();
+        prop_assert!(names.iter().eq(&expected), "{names:?}");
+        for name in ["a", "b", "c", "d"] {
+            let mut values = BTreeSet::new();
+            opened.for_each_value(name, (start_ms, end_ms), |value| assert!(values.insert(value.to_owned()), "twice"));
+            let expected: BTreeSet<&str> = within.iter().filter_map(|labels| labels.get(name)).collect();
+            prop_assert!(values.iter().eq(&expected), "{name}: {values:?}");
+            prop_assert!(opened.value_count(name) >= values.len());
+        }
     }
 
 }

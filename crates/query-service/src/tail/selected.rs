@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use promql::{Matcher, SelectedSeries, SeriesSamples, SourceError};
 use storage_format::tenant::BlockKind;
-use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels};
+use telemetry::labels::{READ_AHEAD, read_ahead};
+use telemetry::{Exemplar, Labels, MetricBatch, Series, order_by_labels, series};
 
 use super::cells::Cells;
 use super::head::Head;
@@ -228,39 +229,66 @@ pub(crate) fn for_each_series(
             let Some(presence) = generation.presence(Some(ids), (start_ms, end_ms)) else {
                 return ControlFlow::Continue(());
             };
-            let present = ids.iter().filter(|id| presence.has(**id));
-            present.filter_map(|id| presence.cells().series(*id)).try_for_each(&mut each)
+            let present: Vec<u32> = ids.iter().copied().filter(|id| presence.has(*id)).collect();
+            present.chunks(READ_AHEAD).try_for_each(|some| {
+                let series = || some.iter().filter_map(|id| presence.cells().series(*id));
+                read_ahead(series().map(|series| series.labels()));
+                series().try_for_each(&mut each)
+            })
         })?;
     }
     ControlFlow::Continue(())
 }
 
-/// Calls `each` with such series of which every set of label names has one, in no order.
+/// Calls `each` with sets of label names of such series, until it breaks off: every name of theirs is in one.
 pub(crate) fn for_each_name_set(
     view: &TenantView,
     cold: &[Cold],
     matchers: &[Matcher],
     time_range_ms: (i64, i64),
-    mut each: impl FnMut(&Series) -> ControlFlow<()>,
+    mut each: impl FnMut(&mut dyn Iterator<Item = &str>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    for_each_series(&TenantView::default(), cold, matchers, time_range_ms, |series| each(series))?;
+    let (start_ms, end_ms) = time_range_ms;
+    for cold in cold {
+        match cold {
+            Cold::Batch(batch) => {
+                for (index, series) in batch.series.iter().enumerate() {
+                    if all_hold(matchers, series) && batch_overlaps(batch, index, start_ms, end_ms) {
+                        each(&mut names(series))?;
+                    }
+                }
+            }
+            Cold::Segment(part) => {
+                let mut selected = part.select(matchers);
+                selected = selected
+                    .into_iter()
+                    .filter(|number| part.segment().has_samples(*number, time_range_ms))
+                    .collect();
+                each(&mut part.segment().index().names_of(&selected).into_iter())?;
+            }
+        }
+    }
     for generation in &view.generations {
         let (ids, _) = generation.select(matchers);
         let Some(presence) = generation.presence(Some(&ids), time_range_ms) else { continue };
         let mut seen: Vec<bool> = Vec::new();
-        for (&id, names) in ids.iter().zip(generation.name_sets(&ids)) {
-            let names = names as usize;
-            if seen.get(names) != Some(&true)
+        for (&id, set) in ids.iter().zip(generation.name_sets(&ids)) {
+            let set = set as usize;
+            if seen.get(set) != Some(&true)
                 && presence.has(id)
                 && let Some(series) = presence.cells().series(id)
             {
-                seen.resize(seen.len().max(names + 1), false);
-                seen[names] = true;
-                each(series)?;
+                seen.resize(seen.len().max(set + 1), false);
+                seen[set] = true;
+                each(&mut names(series))?;
             }
         }
     }
     ControlFlow::Continue(())
+}
+
+fn names(series: &Series) -> impl Iterator<Item = &str> {
+    series.labels().iter().map(|(name, _)| name)
 }
 
 fn all_hold(matchers: &[Matcher], series: &Series) -> bool {
@@ -339,13 +367,16 @@ impl Finder<'_> {
         self.begin_run(false);
         let (start_ms, end_ms) = self.selected.time_range_ms;
         let place = self.selected.cells.len() as u32;
-        for &id in ids {
-            let is_wanted = cells.read(id, |head| match self.having {
-                Having::Samples | Having::Latest => head.overlaps(start_ms, end_ms),
-                Having::Exemplars => head.exemplars(start_ms, end_ms).next().is_some(),
-            });
-            if let Some(series) = cells.series(id).filter(|_| is_wanted == Some(true)) {
-                self.found.push((Arc::clone(series), Part::Cell { cells: place, id }));
+        for some in ids.chunks(READ_AHEAD) {
+            series::read_ahead(some.iter().filter_map(|id| cells.series(*id)).map(|series| &**series));
+            for &id in some {
+                let is_wanted = cells.read(id, |head| match self.having {
+                    Having::Samples | Having::Latest => head.overlaps(start_ms, end_ms),
+                    Having::Exemplars => head.exemplars(start_ms, end_ms).next().is_some(),
+                });
+                if let Some(series) = cells.series(id).filter(|_| is_wanted == Some(true)) {
+                    self.found.push((Arc::clone(series), Part::Cell { cells: place, id }));
+                }
             }
         }
         self.selected.cells.push(cells);
@@ -355,15 +386,23 @@ impl Finder<'_> {
     fn finish(self) -> Selected {
         let order = in_label_order(&self.found, &self.runs);
         let Self { found, mut selected, .. } = self;
+        let mut found: Vec<(Option<Arc<Series>>, Part)> =
+            found.into_iter().map(|(series, part)| (Some(series), part)).collect();
         selected.series.reserve(order.len());
         selected.parts.reserve(order.len());
-        for place in order {
-            let (series, part) = &found[place as usize];
-            selected.parts.push(*part);
-            let end = selected.parts.len() as u32;
-            match selected.series.last_mut() {
-                Some(last) if Arc::ptr_eq(&last.series, series) || last.series == *series => last.end = end,
-                _ => selected.series.push(SeriesParts { series: Arc::clone(series), end }),
+        for some in order.chunks(READ_AHEAD) {
+            series::read_ahead(some.iter().filter_map(|place| found[*place as usize].0.as_deref()));
+            for place in some {
+                let (series, part) = &mut found[*place as usize];
+                let Some(series) = series.take() else { continue };
+                selected.parts.push(*part);
+                let end = selected.parts.len() as u32;
+                match selected.series.last_mut() {
+                    Some(last) if Arc::ptr_eq(&last.series, &series) || last.series == series => {
+                        last.end = end;
+                    }
+                    _ => selected.series.push(SeriesParts { series, end }),
+                }
             }
         }
         selected

@@ -163,7 +163,7 @@ fn looked_up(
     });
     assert!(flow.is_continue());
     let flow = for_each_name_set(&view, &cold, &[], range, |found| {
-        names.extend(found.labels().iter().map(|(name, _)| name.to_owned()));
+        names.extend(found.map(str::to_owned));
         ControlFlow::Continue(())
     });
     assert!(flow.is_continue());

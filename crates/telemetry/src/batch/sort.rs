@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ExemplarRow, FloatRow, HistogramRow, MetricBatch, MetricRows};
+use crate::labels::{READ_AHEAD, read_ahead};
 use crate::{Exemplar, Histogram, Metadata, Series};
 
 pub(super) struct Sorter {
@@ -98,24 +99,65 @@ pub fn order_by_labels<R>(rows: &[R], series_of: impl Fn(&R) -> &Arc<Series>) ->
         keys.sort_unstable();
         return keys.into_iter().map(|key| key as u32).collect();
     }
-    let by_labels = |a: u32, b: u32| {
-        let (left, right) = (ranks[a as usize], ranks[b as usize]);
-        let by_series = if left.0 != 0 && left.0 == right.0 {
-            left.1.cmp(&right.1)
-        } else {
-            series_of(&rows[a as usize]).labels().cmp(series_of(&rows[b as usize]).labels())
-        };
-        by_series.then(a.cmp(&b))
-    };
-    // Those of each epoch by their ranks, and those without one by their labels: runs in order, which a stable sort merges with
-    // about one comparison of labels a row.
+    // Those of each epoch by their ranks, and those without one by their labels: runs in order, which are merged with about one
+    // comparison of labels a row.
+    let series = |row: u32| series_of(&rows[row as usize]);
     let mut keys: Vec<((u32, u32), u32)> = ranks.iter().copied().zip(0..).collect();
     keys.sort_unstable();
-    let unranked = keys.partition_point(|(rank, _)| rank.0 == 0);
-    let mut order: Vec<u32> = keys.into_iter().map(|(_, row)| row).collect();
-    order[..unranked].sort_unstable_by(|&a, &b| by_labels(a, b));
-    order.sort_by(|&a, &b| by_labels(a, b));
-    order
+    let same_epoch = |((a, _), _): &((u32, u32), u32), ((b, _), _): &((u32, u32), u32)| a == b;
+    let mut runs: Vec<Vec<u32>> =
+        keys.chunk_by(same_epoch).map(|run| run.iter().map(|(_, row)| *row).collect()).collect();
+    let has_no_rank = |row: &u32| ranks[*row as usize].0 == 0;
+    if let Some(unranked) = runs.first_mut().filter(|run| run.first().is_some_and(has_no_rank)) {
+        // They come in the order of the rows, which is often that of places where each is in order.
+        unranked.sort_by(|a, b| series(*a).labels().cmp(series(*b).labels()));
+    }
+    // The shortest ones first, which are then gone through most often.
+    runs.sort_by_key(Vec::len);
+    let merged = runs.into_iter().reduce(|merged, run| merge(&merged, &run, &series));
+    merged.unwrap_or_default()
+}
+
+/// Merges runs of rows in label order; equal series in the order of the rows.
+fn merge<'a>(a: &[u32], b: &[u32], series: &impl Fn(u32) -> &'a Arc<Series>) -> Vec<u32> {
+    let mut merged = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (Ahead { rows: a, ahead: 0 }, Ahead { rows: b, ahead: 0 });
+    while let (Some(left), Some(right)) = (a.first(series), b.first(series)) {
+        let by_labels = series(left).labels().cmp(series(right).labels());
+        if by_labels.then(left.cmp(&right)).is_lt() {
+            a.pass();
+            merged.push(left);
+        } else {
+            b.pass();
+            merged.push(right);
+        }
+    }
+    merged.extend_from_slice(a.rows);
+    merged.extend_from_slice(b.rows);
+    merged
+}
+
+/// Rows that are gone through from the first to the last, wherever in memory their series are.
+struct Ahead<'r> {
+    rows: &'r [u32],
+    /// How many of them were read ahead.
+    ahead: usize,
+}
+
+impl Ahead<'_> {
+    fn first<'a>(&mut self, series: &impl Fn(u32) -> &'a Arc<Series>) -> Option<u32> {
+        let first = *self.rows.first()?;
+        if self.ahead == 0 {
+            self.ahead = self.rows.len().min(READ_AHEAD);
+            read_ahead(self.rows[..self.ahead].iter().map(|row| series(*row).labels()));
+        }
+        Some(first)
+    }
+
+    fn pass(&mut self) {
+        self.rows = &self.rows[1..];
+        self.ahead -= 1;
+    }
 }
 
 /// Walks rows series by series.

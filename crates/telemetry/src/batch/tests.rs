@@ -18,16 +18,20 @@ proptest! {
     /// Whatever is ranked or shared, a batch holds the last value of each series and timestamp, in order.
     #[test]
     fn batch_is_the_sorted_last_writes(
-        rows in proptest::collection::vec((0_u8..12, -3_i64..4, any::<f64>()), 0..80),
-        ranked in proptest::collection::vec(any::<bool>(), 12),
-        cut in 0_usize..80,
-        shared in any::<bool>(),
+        rows in proptest::collection::vec((0_u8..12, -3_i64..4, any::<f64>()), 0..200),
+        epochs in proptest::collection::vec(0_u8..3, 12),
+        cut in 0_usize..200,
+        shared in proptest::collection::vec(proptest::bool::weighted(0.9), 200),
     ) {
         let pool: Vec<_> = (0..12).map(series).collect();
-        let chosen: Vec<_> = pool.iter().zip(&ranked).filter(|(_, on)| **on).map(|(s, _)| Arc::clone(s)).collect();
-        assign_ranks(&chosen);
-        let pick = |number: u8| if shared { Arc::clone(&pool[usize::from(number)]) } else { series(number) };
-        let all: Vec<_> = rows.iter().map(|&(number, at, value)| float(&pick(number), at, value)).collect();
+        // Those of epoch 0 have no rank.
+        for epoch in 1..3 {
+            let of_epoch = pool.iter().zip(&epochs).filter(|(_, its)| **its == epoch);
+            assign_ranks(&of_epoch.map(|(series, _)| Arc::clone(series)).collect::<Vec<_>>());
+        }
+        let pick = |number: u8, shared| if shared { Arc::clone(&pool[usize::from(number)]) } else { series(number) };
+        let all: Vec<_> =
+            rows.iter().zip(shared).map(|(&(number, at, value), shared)| float(&pick(number, shared), at, value)).collect();
         let (first, second) = all.split_at(cut.min(all.len()));
         let batch = MetricBatch::from_rows(vec![
             MetricRows { floats: first.to_vec(), ..MetricRows::default() },

@@ -26,7 +26,9 @@ proptest! {
 
     /// The order is that of the lists of pairs.
     #[test]
-    fn order_is_that_of_the_pairs(a in pairs(), b in pairs()) {
+    fn order_is_that_of_the_pairs(mut a in pairs(), mut b in pairs(), shared in pairs()) {
+        a.extend(shared.clone());
+        b.extend(shared);
         let (left, right) = (Labels::from_pairs(&a).unwrap(), Labels::from_pairs(&b).unwrap());
         let present = |m: &BTreeMap<String, String>| -> Vec<(String, String)> {
             m.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.clone(), v.clone())).collect()
