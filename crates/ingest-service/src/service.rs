@@ -372,7 +372,9 @@ impl Ingest {
         drop(pool);
         let decoded = decoded?;
         let mut load = decoded.load();
-        let nearly = limiter.admit(load, context.priorities_above, self.clock.now_ms())?;
+        let nearly = limiter
+            .admit(load, context.priorities_above, self.clock.now_ms())
+            .inspect_err(|denied| tenant.note_nearly(Nearly::reached(denied).as_slice()))?;
         let registered = decoded.register(&context);
         let kept = (registered.rows.floats.len() + registered.rows.histograms.len()) as u64;
         if kept < load.samples {

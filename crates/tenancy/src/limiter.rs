@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::lease::{PerSignal, Usage};
 use crate::limits::{
-    ASKED_WINDOW, BURST_SECONDS, DAY_MS, LEASE_TIME, MAX_RETRY_AFTER, RESERVE_DIVISOR, STOPPED_RETRY_AFTER,
-    WARN_PERCENT, WARN_WINDOW,
+    ASKED_WINDOW, DAY_MS, LEASE_TIME, MAX_RETRY_AFTER, RESERVE_DIVISOR, STOPPED_RETRY_AFTER, WARN_PERCENT,
+    WARN_WINDOW, burst_of,
 };
 use crate::tenant::Limits;
 
@@ -137,6 +137,15 @@ pub struct Nearly {
 }
 
 impl Nearly {
+    /// That a day's bytes are used up, if that is why a write was refused. (Of a rate that would say nothing: it is exceeded for
+    /// moments, or where a process has a small share of it.)
+    #[must_use]
+    pub fn reached(denied: &Denied) -> Option<Self> {
+        let Denied { limit, allowed, used, .. } = *denied;
+        let is_reached = limit == LimitName::BytesPerDay && denied.retry_after.is_some() && !denied.kept;
+        is_reached.then_some(Self { limit, allowed, used: used.max(allowed) })
+    }
+
     /// What is worth a warning, if it is.
     #[must_use]
     pub fn of(limit: LimitName, allowed: Option<u64>, used: u64) -> Option<Self> {
@@ -469,7 +478,7 @@ impl TenantLimiter {
 
 /// The two rates of some limits.
 fn rates(limits: &Limits) -> [RateLimit; 2] {
-    let spans_burst = limits.spans_per_second.map_or(u64::MAX, |rate| u64::from(rate) * BURST_SECONDS);
+    let spans_burst = limits.spans_per_second.map_or(u64::MAX, |rate| burst_of(rate.into()));
     [
         RateLimit {
             name: LimitName::SamplesPerSecond,
@@ -481,7 +490,7 @@ fn rates(limits: &Limits) -> [RateLimit; 2] {
             name: LimitName::SpansPerSecond,
             burst_name: LimitName::SpansBurst,
             rate: limits.spans_per_second,
-            burst: spans_burst.max(1),
+            burst: spans_burst,
         },
     ]
 }

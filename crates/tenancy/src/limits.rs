@@ -30,6 +30,14 @@ pub const MAX_RETENTION_DAYS: u32 = 36_500;
 /// What may come at once after a quiet time, in seconds' worth of a rate: a sender that was cut off for so long catches up.
 pub const BURST_SECONDS: u64 = 10;
 
+/// What may come at once, and so in one request, where a limit lets so much in a second. Something always may, or a tenant that
+/// was stopped could not be told to wait.
+#[must_use]
+pub const fn burst_of(rate_per_second: u64) -> u64 {
+    let burst = rate_per_second.saturating_mul(BURST_SECONDS);
+    if burst == 0 { 1 } else { burst }
+}
+
 /// What a client is told to wait at most: a limit may be raised, or a process may get a larger share, meanwhile.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 

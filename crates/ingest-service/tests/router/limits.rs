@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::StatusCode;
 use ingest_service::RefusalReason;
-use tenancy::{LimitName, Limits};
+use tenancy::{LimitName, Limits, Nearly};
 use tower::ServiceExt;
 
 fn limited(limits: Limits) -> World {
@@ -70,6 +70,11 @@ async fn a_days_bytes_are_a_limit_which_is_told_before_it_is_reached() {
     let answer = world.write(&message).await;
     assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::TOO_MANY_REQUESTS, Some("300")));
     assert!(answer.text().starts_with("limit bytes_per_day reached: "), "{}", answer.text());
+    let limit = bytes(&message) * 5;
+    assert_eq!(
+        world.ingest.take_nearly()[0].1,
+        Nearly { limit: LimitName::BytesPerDay, allowed: limit, used: limit }
+    );
     let otlp = messages::otlp_protobuf(&[("b", NOW_MS)]);
     let protobuf = [("content-type", "application/x-protobuf")];
     let answer = world.send(post("/v1/metrics", Some(&world.keys.acme), &protobuf, otlp)).await;
