@@ -5,7 +5,7 @@
 //! tenant, the tenants in turns. It begins two hours before a day ends (UTC) and goes on until the day was put together and thinned, so
 //! that all stages of compaction and all hourly looks through everything are in it.
 //!
-//! Run: `cargo bench -p query-service --bench requests [-- REQUESTS_A_SECOND [HOURS]]`.
+//! Run: `cargo bench -p query-service --bench requests [-- REQUESTS_A_SECOND [HOURS [TENANTS]]]`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to say")]
 
@@ -162,7 +162,8 @@ fn main() {
         "| tenants | flushes | requests a flush | put | get | list | delete | requests / million samples | commits |"
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    for tenants in TENANTS {
+    let tenants = numbers.next().map_or(TENANTS.to_vec(), |tenants| vec![tenants as usize]);
+    for tenants in tenants {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let counts = runtime.block_on(run(tenants, requests_a_second, hours));

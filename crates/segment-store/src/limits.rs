@@ -82,7 +82,7 @@ pub const SEGMENT_FAN_IN: usize = 4;
 /// Sizes are alike when one is at most so many times all later ones.
 pub const SEGMENT_SIZE_RATIO: u64 = 4;
 
-/// How much later than a day's end the newest segment must be for a day to be thinned again that got samples after it was thinned:
+/// How much later than a day's end everything must be in tenants' segments for a day to be thinned again that got samples after it was thinned:
 /// later than samples are taken from clients by default, which is a week.
 pub const DAY_FINAL: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
@@ -93,7 +93,8 @@ pub const FIVE_MINUTES_RETENTION: u32 = 3;
 /// Likewise in stretches of an hour: a year and a month.
 pub const ONE_HOUR_RETENTION: u32 = 13;
 
-/// How much later than a day's end the newest segment must be for the day to be put together: then its last window has been.
+/// How much later than a day's end everything must be in tenants' segments, by the names of fresh ones, for the day to be put together:
+/// samples come with some delay.
 pub const DAY_SETTLE: Duration = Duration::from_secs(60 * 60);
 
 /// A tenant segment is full with so many bytes, about: it is put whole, so it is held whole.
@@ -106,21 +107,41 @@ pub const MAX_SEGMENT_SERIES: u32 = 1 << 18;
 /// Bytes that a merge of tenant segments reads with one request, where so many lie together; twice as much of each is held.
 pub const MERGE_READ_BYTES: u64 = 2 << 20;
 
+/// A tenant segment of so many bytes at most is read whole by whoever merges it: with one request instead of two or more.
+pub const WHOLE_SEGMENT_BYTES: u64 = 256 << 10;
+
 /// Inputs that one merge of the first stage reads at the same time.
-pub const MERGE_READS: usize = 16;
+pub const MERGE_READS: usize = 32;
+
+/// Absorbing takes three requests a tenant. With so many fresh segments for each, these are less than a tenth of a request a flush.
+pub const ABSORB_FRESH_A_TENANT: u64 = 40;
+
+/// Objects of so few tenants are absorbed whenever a window is over, however few flushes there were: with at most 600 requests in
+/// two hours.
+pub const FEW_TENANTS: u64 = 200;
+
+/// How long objects of more tenants than that are left to wait, when there were few flushes: usage is counted that much later.
+pub const ABSORB_WAIT: Duration = Duration::from_secs(8 * 60 * 60);
+
+/// The tier of objects that were merged while they wait: whatever theirs was, they are few.
+pub const WAITING_TIER: u8 = 100;
 
 /// Samples of one tenant that are absorbed at a time, whatever the number of objects: one full merged object, of up to 36 bytes of
 /// memory a sample.
 pub const ABSORB_TENANT_SAMPLES: u64 = MERGE_SAMPLES + MERGE_SLACK_SAMPLES;
 
+/// Samples of a tenant, of several windows, that are one segment of the day: a segment each would be a request each.
+pub const ABSORB_DAY_SAMPLES: u64 = 20_000;
+
 /// Tenants whose parts are absorbed at the same time; together they hold no more samples than one may.
 pub const ABSORB_TENANTS_AT_ONCE: usize = 16;
 
 /// Merged objects, or parts of them, that are read at the same time to be absorbed.
-pub const ABSORB_READS: usize = 8;
+pub const ABSORB_READS: usize = 16;
 
-/// Bytes of merged objects that are absorbed at a time at most: they are held in memory. A larger one is absorbed alone.
-pub const ABSORB_BYTES: u64 = 64 << 20;
+/// Bytes of tenants' parts that are absorbed at a time, about: they are held in memory, and so are the next ones, which are read
+/// meanwhile. A larger part is absorbed alone.
+pub const ABSORB_BYTES: u64 = 32 << 20;
 
 /// Tenants whose manifests are read before it is looked whether what is absorbed is still to be absorbed: so many manifests are held.
 pub const ABSORB_MANIFESTS: usize = 64;

@@ -1,9 +1,9 @@
 //! The second stage at work: each tenant's part of merged objects into segments of its own, by windows of time.
 //!
-//! Order: the inputs are read, each with one request whatever the number of its tenants. Then, for some tenants at a time: the tenants'
-//! manifests, then the shard's, which must still name the inputs; then each tenant's segments are put and its manifest is replaced, if
-//! it is still the same: with the segments, what the ledger goes up by, and which merged objects are in them. When all tenants have their
-//! parts, the merged objects leave the shard's manifest.
+//! Order: tenants' parts of the inputs are read, those of many tenants with one request an object, and the next while these are worked
+//! on. Then, for some tenants at a time: the tenants' manifests, then the shard's, which must still name the inputs; then each tenant's
+//! segments are put and its manifest is replaced, if it is still the same: with the segments, what the ledger goes up by, and which merged
+//! objects are in them. When all tenants have their parts, the merged objects leave the shard's manifest.
 //!
 //! Why nothing is absorbed twice: a merged object that has left the tenant's list of those absorbed had left the shard's manifest
 //! before, for good. So when the shard's manifest names it after the tenant's was read, that one had not forgotten it; and if somebody
@@ -12,32 +12,27 @@
 //! Crash: segments that no manifest names are left behind; the sweep finds them. A tenant that had its part already is passed over the
 //! next time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
-use storage_format::{Footer, MergeCounts, PartitionEntry, Signal};
+use storage_format::MergeCounts;
 use telemetry::{MetricBatch, TenantId};
 use tokio::sync::Semaphore;
 
 use super::context::{Context, LOST, Versioned};
 use super::in_order::in_order;
-use super::merge_fresh::quarantine;
-use super::plan::{AbsorbPlan, UnitName};
+use super::sources::{Fetched, Part, Share, Source, found, rounds};
 use super::stats::{add, add_pair};
-use super::{CompactError, Footers, Step};
+use super::{CompactError, Step};
 use crate::limits::{
-    ABSORB_BYTES, ABSORB_MANIFESTS, ABSORB_MARKS, ABSORB_READS, ABSORB_TENANT_SAMPLES, ABSORB_TENANTS_AT_ONCE,
+    ABSORB_DAY_SAMPLES, ABSORB_MANIFESTS, ABSORB_MARKS, ABSORB_READS, ABSORB_TENANT_SAMPLES,
+    ABSORB_TENANTS_AT_ONCE,
 };
 use crate::merge::{Absorption, MergeError, PartitionInput, SegmentInput, merge_partitions};
 use crate::{
-    BucketError, GetRange, Level, Merged, ObjectId, Quarantined, ReadError, Resolution, Retired,
-    SegmentEntry, SegmentKey, ShardManifest, TenantManifest, TimeWindow, read_footer,
+    BucketError, GetRange, Level, Quarantined, ReadError, Resolution, Retired, SegmentEntry, SegmentKey,
+    ShardManifest, TenantManifest, TimeWindow,
 };
-
-/// A merged object and its footer.
-type Source = (Merged, Arc<Footer>);
 
 /// How it went for one tenant.
 enum OfTenant {
@@ -49,78 +44,45 @@ enum OfTenant {
     Blocked(String),
 }
 
-/// Absorbs what `plan` says, or the first part of it.
+/// Absorbs `sources`.
 pub(super) async fn absorb(
     context: &Context,
     shard: &Versioned<ShardManifest>,
-    plan: &AbsorbPlan,
-    footers: &mut Footers,
+    sources: &[Source],
 ) -> Result<Step, CompactError> {
-    let mut sources: Vec<Source> = Vec::with_capacity(plan.merged.len());
-    for id in &plan.merged {
-        let Some(merged) = shard.manifest.merged(id) else { return Ok(Step::Overtaken) };
-        match footer_of(context, merged, footers).await {
-            Ok(footer) => sources.push((merged.clone(), footer)),
-            Err(ReadError::Gone(key)) if context.is_current(shard).await? => {
-                return quarantine(context, shard, vec![(UnitName::Merged(*id), key, LOST.to_owned())]).await;
-            }
-            Err(ReadError::Gone(_)) => return Ok(Step::Overtaken),
-            Err(ReadError::Segment { key, source }) => {
-                let damaged = vec![(UnitName::Merged(*id), key, source.to_string())];
-                return quarantine(context, shard, damaged).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    sources.truncate(fitting(&sources));
-    let wanted = |tenant: &&TenantId| !shard.manifest.deleted_tenants.contains(*tenant);
-    let partitions = sources.iter().flat_map(|(_, footer)| footer.partitions());
-    let tenants: BTreeSet<&TenantId> = partitions.map(|entry| &entry.tenant).filter(wanted).collect();
-    let tenants: Vec<&TenantId> = tenants.into_iter().collect();
-    let Some(objects) = read_objects(context, &sources).await? else {
-        // One may be lost: its footer will tell.
-        sources.iter().for_each(|(merged, _)| drop(footers.remove(&merged.id)));
-        return Ok(Step::Overtaken);
-    };
+    let rounds = rounds(sources, &shard.manifest.deleted_tenants);
     // So many samples are in memory at a time, of however many tenants.
     let memory = Semaphore::new(permits(ABSORB_TENANT_SAMPLES));
-    let (mut blocked, mut overtaken) = (Vec::new(), false);
-    let (mut parts, mut samples, mut distinct) = (0, 0, 0);
-    let mut unreadable = Vec::new();
-    let mut changed = BTreeSet::new();
-    for some in tenants.chunks(ABSORB_MANIFESTS) {
-        let manifests =
-            in_order(some.iter().map(|tenant| context.read_tenant(tenant)), ABSORB_TENANTS_AT_ONCE);
-        let manifests: Vec<_> = manifests.collect().await;
-        let shard = context.read_shard().await?.manifest;
-        if sources.iter().any(|(merged, _)| shard.merged(&merged.id).is_none()) {
-            overtaken = true;
+    let mut progress = Progress::default();
+    let mut fetched = match rounds.first() {
+        Some(first) => Fetched::read(context, first).await?,
+        None => None,
+    };
+    for (number, round) in rounds.iter().enumerate() {
+        let Some(objects) = fetched else { return Ok(Step::Overtaken) };
+        let work = absorb_round(context, sources, round, &objects, &memory, &mut progress);
+        let ahead = async {
+            match rounds.get(number + 1) {
+                Some(next) => Fetched::read(context, next).await,
+                None => Ok(None),
+            }
+        };
+        let (done, read) = futures::join!(work, ahead);
+        done?;
+        if progress.overtaken {
+            // A later share of a tenant must not come before an earlier one.
             break;
         }
-        let inputs = Inputs { context, sources: &sources, objects: &objects, shard: &shard, memory: &memory };
-        let work = some.iter().zip(manifests).map(|(tenant, of)| inputs.absorb(tenant, of));
-        let ended: Vec<_> = in_order(work, ABSORB_TENANTS_AT_ONCE).collect().await;
-        for (tenant, end) in some.iter().zip(ended) {
-            match end? {
-                OfTenant::Done { samples: of_tenant, distinct: new, unreadable: of } => {
-                    parts += 1;
-                    samples += of_tenant;
-                    distinct += new;
-                    unreadable.extend(of);
-                    changed.insert((*tenant).clone());
-                }
-                OfTenant::Overtaken => overtaken = true,
-                OfTenant::Blocked(reason) => blocked.push(((*tenant).clone(), reason)),
-            }
-        }
+        fetched = read?;
     }
+    let Progress { blocked, overtaken, parts, samples, distinct, unreadable, changed } = progress;
     add(&context.counters.absorptions, parts);
     add_pair(&context.counters.absorbed_samples, (samples, distinct));
     if overtaken {
         return Ok(Step::Overtaken);
     }
     let left = if blocked.is_empty() {
-        retire(context, shard, &sources, unreadable).await?
+        retire(context, shard, sources, unreadable).await?
     } else {
         note_blocked(context, shard, &blocked).await?
     };
@@ -132,44 +94,57 @@ pub(super) async fn absorb(
     Ok(Step::Absorbed { objects: sources.len(), tenants: changed, samples, distinct, stuck })
 }
 
-async fn footer_of(
-    context: &Context,
-    merged: &Merged,
-    footers: &mut Footers,
-) -> Result<Arc<Footer>, ReadError> {
-    if let Some(footer) = footers.get(&merged.id) {
-        return Ok(Arc::clone(footer));
-    }
-    let key = ShardManifest::merged_key(context.shard, &merged.id);
-    let footer = match read_footer(&*context.bucket, &key).await {
-        // It may have been damaged on its way here only.
-        Err(ReadError::Segment { .. }) => read_footer(&*context.bucket, &key).await?,
-        read => read?,
-    };
-    let footer = Arc::new(footer);
-    footers.insert(merged.id, Arc::clone(&footer));
-    Ok(footer)
+/// How far absorbing is.
+#[derive(Default)]
+struct Progress {
+    /// Whose manifests cannot be read, and why.
+    blocked: Vec<(TenantId, String)>,
+    overtaken: bool,
+    parts: u64,
+    samples: u64,
+    distinct: u64,
+    unreadable: Vec<Quarantined>,
+    changed: BTreeSet<TenantId>,
 }
 
-/// How many of the first `sources` can be absorbed at once: they, and any tenant's samples, are no more than memory is made for. At
-/// least one.
-fn fitting(sources: &[Source]) -> usize {
-    let mut of_tenants: BTreeMap<&TenantId, u64> = BTreeMap::new();
-    let mut bytes = 0_u64;
-    for (taken, (merged, footer)) in sources.iter().enumerate() {
-        bytes = bytes.saturating_add(merged.len);
-        if bytes > ABSORB_BYTES {
-            return taken.max(1);
+/// Absorbs the shares of `round`, whose bytes are in `objects`.
+async fn absorb_round(
+    context: &Context,
+    sources: &[Source],
+    round: &[Share<'_>],
+    objects: &Fetched,
+    memory: &Semaphore,
+    progress: &mut Progress,
+) -> Result<(), CompactError> {
+    let is_blocked = |share: &Share<'_>| progress.blocked.iter().any(|(tenant, _)| tenant == share.tenant);
+    let round: Vec<&Share<'_>> = round.iter().filter(|share| !is_blocked(share)).collect();
+    for some in round.chunks(ABSORB_MANIFESTS) {
+        let manifests =
+            in_order(some.iter().map(|share| context.read_tenant(share.tenant)), ABSORB_TENANTS_AT_ONCE);
+        let manifests: Vec<_> = manifests.collect().await;
+        let shard = context.read_shard().await?.manifest;
+        if sources.iter().any(|(merged, _)| shard.merged(&merged.id).is_none()) {
+            progress.overtaken = true;
+            return Ok(());
         }
-        for entry in footer.partitions() {
-            let samples = of_tenants.entry(&entry.tenant).or_default();
-            *samples = samples.saturating_add(entry.counts.samples);
-            if *samples > ABSORB_TENANT_SAMPLES {
-                return taken.max(1);
+        let inputs = Inputs { context, sources, objects, shard: &shard, memory };
+        let work = some.iter().zip(manifests).map(|(share, of)| inputs.absorb(share, of));
+        let ended: Vec<_> = in_order(work, ABSORB_TENANTS_AT_ONCE).collect().await;
+        for (share, end) in some.iter().zip(ended) {
+            match end? {
+                OfTenant::Done { samples, distinct, unreadable } => {
+                    progress.parts += 1;
+                    progress.samples += samples;
+                    progress.distinct += distinct;
+                    progress.unreadable.extend(unreadable);
+                    progress.changed.insert(share.tenant.clone());
+                }
+                OfTenant::Overtaken => progress.overtaken = true,
+                OfTenant::Blocked(reason) => progress.blocked.push((share.tenant.clone(), reason)),
             }
         }
     }
-    sources.len()
+    Ok(())
 }
 
 /// Memory for so many samples, in thousands.
@@ -177,35 +152,12 @@ fn permits(samples: u64) -> usize {
     usize::try_from(samples / 1_000).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS)
 }
 
-/// Reads `sources` whole; nothing when one is gone.
-async fn read_objects(
-    context: &Context,
-    sources: &[Source],
-) -> Result<Option<BTreeMap<ObjectId, Bytes>>, CompactError> {
-    let reads = sources.iter().map(|(merged, _)| async move {
-        let key = ShardManifest::merged_key(context.shard, &merged.id);
-        let read = context.bucket.get(&key, GetRange::Full).await;
-        read.map(|object| (merged.id, object.body))
-    });
-    let read: Vec<Result<(ObjectId, Bytes), BucketError>> = in_order(reads, ABSORB_READS).collect().await;
-    found(read.into_iter().collect())
-}
-
-/// What was read; nothing when something is gone.
-fn found<T>(read: Result<T, BucketError>) -> Result<Option<T>, CompactError> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(BucketError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(ReadError::from(error).into()),
-    }
-}
-
 /// What is to be absorbed, and by what it is known that nobody had absorbed it and forgotten that.
 #[derive(Clone, Copy)]
 struct Inputs<'a> {
     context: &'a Context,
     sources: &'a [Source],
-    objects: &'a BTreeMap<ObjectId, Bytes>,
+    objects: &'a Fetched,
     /// The shard's manifest, read after those of tenants.
     shard: &'a ShardManifest,
     memory: &'a Semaphore,
@@ -214,10 +166,10 @@ struct Inputs<'a> {
 impl Inputs<'_> {
     async fn absorb(
         self,
-        tenant: &TenantId,
+        share: &Share<'_>,
         of: Result<Versioned<TenantManifest>, CompactError>,
     ) -> Result<OfTenant, CompactError> {
-        if self.shard.deleted_tenants.contains(tenant) {
+        if self.shard.deleted_tenants.contains(share.tenant) {
             return Ok(OfTenant::Done { samples: 0, distinct: 0, unreadable: Vec::new() });
         }
         let of = match of {
@@ -227,26 +179,23 @@ impl Inputs<'_> {
             }
             Err(error) => return Err(error),
         };
-        match absorb_tenant(self, tenant, &of).await {
+        match absorb_share(self, share, &of).await {
             Err(error) if error.is_of_this_software() => Ok(OfTenant::Blocked(error.to_string())),
             end => end,
         }
     }
 }
 
-async fn absorb_tenant(
+async fn absorb_share(
     inputs: Inputs<'_>,
-    tenant: &TenantId,
+    share: &Share<'_>,
     of: &Versioned<TenantManifest>,
 ) -> Result<OfTenant, CompactError> {
-    let Inputs { context, sources, memory, .. } = inputs;
-    let absorbed = |part: &(&Merged, &PartitionEntry)| of.manifest.has_absorbed(&part.0.id);
-    let all = sources
-        .iter()
-        .filter_map(|(merged, footer)| Some((merged, footer.find(tenant, Signal::Metrics)?)))
-        .skip_while(absorbed);
+    let (Inputs { context, sources, memory, .. }, tenant) = (inputs, share.tenant);
+    let absorbed = |part: &Part<'_>| of.manifest.has_absorbed(&part.0.id);
+    let all = share.parts.iter().copied().skip_while(absorbed);
     // Neighbours only: what was absorbed before, when somebody broke off, has its place between those that are left.
-    let parts: Vec<(&Merged, &PartitionEntry)> = all.clone().take_while(|part| !absorbed(part)).collect();
+    let parts: Vec<Part<'_>> = all.clone().take_while(|part| !absorbed(part)).collect();
     let is_last_run = all.skip(parts.len()).all(|part| absorbed(&part));
     if parts.is_empty() {
         let unreadable = unreadable(context, &of.manifest, sources);
@@ -260,7 +209,7 @@ async fn absorb_tenant(
     let Some((batch, counts)) = work.read_parts(&parts, inputs.objects).await? else {
         return Ok(OfTenant::Overtaken);
     };
-    let written = work.write(batch, span(&parts)).await?;
+    let written = work.write(batch, &parts).await?;
     let Some(distinct) = written else { return Ok(OfTenant::Overtaken) };
     // What this manifest has absorbed and the shard's, read after it, does not name has left that for good.
     work.next.absorbed.retain(|id| inputs.shard.names(id));
@@ -275,6 +224,9 @@ async fn absorb_tenant(
 
 /// Which of `sources` hold a part of the tenant that cannot be read: they are kept.
 fn unreadable(context: &Context, manifest: &TenantManifest, sources: &[Source]) -> Vec<Quarantined> {
+    if manifest.quarantined.is_empty() {
+        return Vec::new();
+    }
     let keys = sources.iter().map(|(merged, _)| ShardManifest::merged_key(context.shard, &merged.id));
     let keys: BTreeSet<String> = keys.collect();
     manifest.quarantined.iter().filter(|of| keys.contains(&of.object)).cloned().collect()
@@ -293,10 +245,10 @@ impl TenantWork<'_> {
     /// Merges the tenant's parts of `objects`; nothing when an object is gone.
     async fn read_parts(
         &mut self,
-        parts: &[(&Merged, &PartitionEntry)],
-        objects: &BTreeMap<ObjectId, Bytes>,
+        parts: &[Part<'_>],
+        objects: &Fetched,
     ) -> Result<Option<(MetricBatch, MergeCounts)>, CompactError> {
-        let mut inputs: Vec<PartitionInput> = parts.iter().map(|part| cut(*part, objects)).collect();
+        let mut inputs: Vec<PartitionInput> = parts.iter().map(|part| objects.part(*part)).collect();
         let mut read_again = false;
         loop {
             let (batch, counts, damaged) = merge_partitions(inputs, self.context.work_on).await?;
@@ -323,10 +275,7 @@ impl TenantWork<'_> {
         }
     }
 
-    async fn fetch(
-        &self,
-        parts: &[(&Merged, &PartitionEntry)],
-    ) -> Result<Option<Vec<PartitionInput>>, CompactError> {
+    async fn fetch(&self, parts: &[Part<'_>]) -> Result<Option<Vec<PartitionInput>>, CompactError> {
         let reads = parts.iter().map(|(merged, entry)| async move {
             let key = ShardManifest::merged_key(self.context.shard, &merged.id);
             let read = self.context.bucket.get(&key, GetRange::Range(entry.range.clone())).await;
@@ -338,13 +287,10 @@ impl TenantWork<'_> {
 
     /// Writes the segments of each window; says how many samples were not counted before. Nothing when a segment is gone that
     /// was to be compared with.
-    async fn write(
-        &mut self,
-        batch: MetricBatch,
-        (first, last): (SegmentKey, SegmentKey),
-    ) -> Result<Option<u64>, CompactError> {
+    async fn write(&mut self, batch: MetricBatch, parts: &[Part<'_>]) -> Result<Option<u64>, CompactError> {
         let now_ms = self.context.clock.now_ms();
-        let mut windows = Absorption::new(self.tenant.clone(), batch, Level::TwoHours, now_ms);
+        let (first, last) = span(parts);
+        let mut windows = Absorption::new(self.tenant.clone(), batch, level(parts), now_ms);
         let mut distinct = 0;
         let mut suspects = BTreeSet::new();
         loop {
@@ -418,15 +364,6 @@ impl TenantWork<'_> {
     }
 }
 
-/// A part of an object that was read. An object that is too short has been damaged on its way: then the part is empty, which is no
-/// part.
-fn cut((merged, entry): (&Merged, &PartitionEntry), objects: &BTreeMap<ObjectId, Bytes>) -> PartitionInput {
-    let range = entry.range.start as usize..entry.range.end as usize;
-    let object = objects.get(&merged.id).filter(|object| range.end <= object.len());
-    let bytes = object.map(|object| object.slice(range)).unwrap_or_default();
-    PartitionInput { entry: entry.clone(), bytes }
-}
-
 /// Whether `object` is one of those that cannot be read.
 pub(super) fn is_quarantined(manifest: &TenantManifest, object: &str) -> bool {
     manifest.quarantined.iter().any(|quarantined| quarantined.object == object)
@@ -440,12 +377,21 @@ pub(super) fn input_of(tenant: &TenantId, segment: &SegmentEntry) -> SegmentInpu
 
 /// The first and the last fresh segment in `parts`, of which there is one at least. No two sets of a tenant's segments of a window have
 /// the same: a fresh segment is in one merged object only, and that is absorbed once.
-fn span(parts: &[(&Merged, &PartitionEntry)]) -> (SegmentKey, SegmentKey) {
+fn span(parts: &[Part<'_>]) -> (SegmentKey, SegmentKey) {
     let mut span = (parts[0].0.first, parts[0].0.last);
     for (merged, _) in parts {
         span = (span.0.min(merged.first), span.1.max(merged.last));
     }
     span
+}
+
+/// How long the windows are that `parts` are cut in: what is little and of several windows is not worth a segment for each.
+fn level(parts: &[Part<'_>]) -> Level {
+    let samples = parts.iter().map(|(_, entry)| entry.counts.samples).fold(0, u64::saturating_add);
+    let first_ms = parts.iter().map(|(_, entry)| entry.min_time_ms).min().unwrap_or_default();
+    let last_ms = parts.iter().map(|(_, entry)| entry.max_time_ms).max().unwrap_or_default();
+    let is_short = last_ms.saturating_sub(first_ms) < 2 * Level::TwoHours.ms();
+    if samples >= ABSORB_DAY_SAMPLES || is_short { Level::TwoHours } else { Level::Day }
 }
 
 /// Takes `sources`, which every tenant has absorbed, out of the shard's manifest; whether that was done.

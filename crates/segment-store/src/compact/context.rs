@@ -29,8 +29,8 @@ pub(super) struct Context {
     pub(super) retention: Arc<dyn RetentionPolicy>,
     pub(super) listener: Arc<dyn CommitListener>,
     pub(super) counters: Counters,
-    /// The time of the newest fresh segment that is known of.
-    pub(super) newest_ms: Mutex<i64>,
+    /// Up to when, by the names of fresh segments, everything is in tenants' segments.
+    pub(super) settled_ms: Mutex<i64>,
     pub(super) noted: Mutex<BTreeMap<TenantId, Noted>>,
     puts: PutCounters,
     names: Mutex<Names>,
@@ -64,7 +64,7 @@ impl Context {
             retention,
             listener,
             counters: Counters::default(),
-            newest_ms: Mutex::new(i64::MIN),
+            settled_ms: Mutex::new(i64::MIN),
             noted: Mutex::default(),
             puts: PutCounters::default(),
             names: Mutex::new(Names { rng: seed.rng(), last_ms: i64::MIN }),

@@ -1,7 +1,8 @@
 //! The first stage at work: objects of the fresh kind into one.
 //!
 //! Order: the listing and the shard's manifest were read; read the inputs; put the merged object; replace the manifest, if it is still
-//! the same. An input that is gone was merged by somebody else.
+//! the same. An input that is gone was merged by somebody else. Meanwhile the inputs of the next merge are read, as far as it can be
+//! foreseen.
 //!
 //! Crash: an object that no manifest names is left behind; the sweep finds it.
 
@@ -43,49 +44,77 @@ struct Output {
 }
 
 /// What reading an input gave.
+#[derive(Debug)]
 enum Opened {
     Whole(Box<Input>),
     Damaged(UnitName, String, FormatError),
     Gone(UnitName, String),
 }
 
-/// Merges what `plan` says.
-pub(super) async fn merge_fresh(
-    context: &Context,
-    shard: &Versioned<ShardManifest>,
-    plan: &MergePlan,
-) -> Result<Step, CompactError> {
-    let mut inputs: Vec<Input> = Vec::with_capacity(plan.inputs.len());
-    let mut quarantined = Vec::new();
-    let (mut samples, mut end) = (0_u64, plan.inputs.len());
-    // The latest first: when there is enough, what is left is the earlier part.
-    let mut opened = in_order(plan.inputs.iter().rev().map(|unit| open(context, unit)), MERGE_READS);
-    while let Some(opened) = opened.next().await {
-        match opened? {
-            Opened::Whole(input) => {
+/// The inputs of a plan, or as many of the latest as are enough, as they were read.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    plan: MergePlan,
+    /// From the latest to the earliest.
+    opened: Vec<Opened>,
+}
+
+impl Inputs {
+    /// Reads the inputs of `plan`. They never change, so that can be done before it is their turn.
+    pub(super) async fn read(context: &Context, plan: MergePlan) -> Result<Self, CompactError> {
+        let (mut samples, mut taken) = (0_u64, Vec::with_capacity(plan.inputs.len()));
+        // The latest first: when there is enough, what is left is the earlier part.
+        let mut opened = in_order(plan.inputs.iter().rev().map(|unit| open(context, unit)), MERGE_READS);
+        while let Some(opened) = opened.next().await {
+            let opened = opened?;
+            if let Opened::Whole(input) = &opened {
                 let partitions = input.footer.partitions().iter();
                 let more = partitions.map(|entry| entry.counts.samples).fold(0, u64::saturating_add);
-                if !inputs.is_empty() && samples.saturating_add(more) > MERGE_SAMPLES {
+                if samples > 0 && samples.saturating_add(more) > MERGE_SAMPLES {
                     break;
                 }
                 samples = samples.saturating_add(more);
-                inputs.push(*input);
             }
+            taken.push(opened);
+        }
+        drop(opened);
+        Ok(Self { plan, opened: taken })
+    }
+
+    /// Whether they are those of `plan`.
+    pub(super) fn are_of(&self, plan: &MergePlan) -> bool {
+        self.plan == *plan
+    }
+
+    /// Which units are merged.
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.plan.inputs[self.plan.inputs.len() - self.opened.len()..]
+    }
+}
+
+/// Merges `inputs`.
+pub(super) async fn merge_fresh(
+    context: &Context,
+    shard: &Versioned<ShardManifest>,
+    inputs: Inputs,
+) -> Result<Step, CompactError> {
+    let Inputs { plan, opened } = inputs;
+    let mut inputs: Vec<Input> = Vec::with_capacity(opened.len());
+    let mut quarantined = Vec::new();
+    for opened in opened.into_iter().rev() {
+        match opened {
+            Opened::Whole(input) => inputs.push(*input),
             Opened::Damaged(name, key, source) => quarantined.push((name, key, source.to_string())),
             Opened::Gone(name @ UnitName::Merged(_), key) if context.is_current(shard).await? => {
                 quarantined.push((name, key, LOST.to_owned()));
             }
             Opened::Gone(..) => return Ok(Step::Overtaken),
         }
-        end -= 1;
     }
-    drop(opened);
     if !quarantined.is_empty() {
         // Without them the neighbours are others: note it, and plan anew.
         return quarantine(context, shard, quarantined).await;
     }
-    debug_assert_eq!(plan.inputs.len() - end, inputs.len());
-    inputs.reverse();
     let read_once = merge(context, shard, inputs.clone()).await?;
     let output = if read_once.damaged.is_empty() {
         read_once
@@ -217,7 +246,12 @@ async fn commit(
         let len = output.body.len() as u64;
         context.put_new(&ShardManifest::merged_key(context.shard, &id), Bytes::from(output.body)).await?;
         let (samples, tenants) = (output.samples, output.tenants);
-        merged = Some(Merged { id, len, tier, first, last, samples, tenants });
+        let fresh_in = |input: &Input| match input.unit.name {
+            UnitName::Fresh(_) => 1,
+            UnitName::Merged(id) => shard.manifest.merged(&id).map_or(0, |merged| merged.fresh),
+        };
+        let fresh = inputs.iter().map(fresh_in).fold(0, u64::saturating_add);
+        merged = Some(Merged { id, len, tier, first, last, samples, tenants, fresh });
     }
     // The grace begins now, not before a put that may have taken its time.
     let now_ms = context.clock.now_ms();

@@ -26,6 +26,7 @@ mod merge_fresh;
 mod merge_segments;
 mod noted;
 pub mod plan;
+mod sources;
 mod stats;
 mod step;
 mod sweep;
@@ -45,7 +46,8 @@ use telemetry::TenantId;
 use tokio::sync::Semaphore;
 
 use crate::limits::{
-    DAY_SETTLE, LISTING_OVERLAP, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE, WHOLE_LISTING_INTERVAL,
+    DAY_SETTLE, FEW_TENANTS, LISTING_OVERLAP, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE,
+    WHOLE_LISTING_INTERVAL,
 };
 use crate::{
     Bucket, Clock, FreshObject, Level, ObjectId, ReadError, Seed, SegmentKey, ShardId, ShardManifest,
@@ -57,8 +59,13 @@ use context::{Context, Versioned};
 pub use erase::{DeletionProof, prove_deleted};
 pub use error::CompactError;
 use in_order::in_order;
+use merge_fresh::{Inputs, merge_fresh};
 use merge_segments::memory_bytes;
-use plan::{Reach, Unit, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin, units};
+use plan::{
+    AbsorbPlan, MergePlan, Reach, Unit, UnitName, plan_absorb, plan_merge, plan_segments, plan_thin,
+    plan_waiting, units,
+};
+use sources::{Opened, Source};
 pub use stats::CompactorStats;
 use stats::set;
 pub use step::Step;
@@ -140,6 +147,10 @@ pub struct CompactorSettings {
     pub expire_interval: Duration,
     /// How often it looks through everything: tenants' segments for retention, and for what nobody refers to. Default 1 hour.
     pub sweep_interval: Duration,
+    /// Merged objects of so few tenants become tenant segments whenever a window of two hours is over. Where there are more, and not
+    /// many flushes for each, they wait for up to 8 hours, as the requests grow with tenants and windows; usage is counted that much
+    /// later. Default 200.
+    pub few_tenants: u64,
 }
 
 impl Default for CompactorSettings {
@@ -151,6 +162,7 @@ impl Default for CompactorSettings {
             interval: Duration::from_secs(5),
             expire_interval: Duration::from_secs(60),
             sweep_interval: Duration::from_secs(60 * 60),
+            few_tenants: FEW_TENANTS,
         }
     }
 }
@@ -160,6 +172,8 @@ impl Default for CompactorSettings {
 pub struct Compactor {
     context: Arc<Context>,
     footers: Footers,
+    /// What was read for the merge that was foreseen, if any.
+    ahead: Option<Inputs>,
     /// Tenants whose segments may be worth merging.
     tenants: BTreeSet<TenantId>,
     /// What failed for its own reasons, and is passed over until the next sweep.
@@ -182,6 +196,7 @@ impl Compactor {
         Self {
             context: Arc::new(Context::new(parts)),
             footers: Footers::new(),
+            ahead: None,
             tenants: BTreeSet::new(),
             stuck: BTreeSet::new(),
             listed_from: None,
@@ -296,25 +311,104 @@ impl Compactor {
             manifest.absorbed_to.last().copied(),
         ];
         let newest_ms = newest.into_iter().flatten().max().map_or(0, |key| key.time_ms());
-        *context.newest_ms.lock() = newest_ms;
+        let waiting_ms = units.iter().map(|unit| unit.first.time_ms()).min();
+        let settled_ms = waiting_ms.map_or(newest_ms, |waiting_ms| waiting_ms.min(newest_ms));
+        *context.settled_ms.lock() = settled_ms;
         set(&context.counters.fresh_waiting, units.iter().filter(|unit| unit.tier == 0).count());
         set(&context.counters.merged_waiting, manifest.merged.len());
         set(&context.counters.deletions_waiting, manifest.absorbed.len() + manifest.retired.len());
 
         if let Some(plan) = plan_merge(&units, manifest, reach, context.clock.now_ms()) {
-            let names = plan.inputs.iter().map(|unit| unit.name);
-            return self.or_stuck(merge_fresh::merge_fresh(&context, &shard, &plan).await, names);
+            return self.merge_fresh(&shard, &units, plan, reach).await;
         }
-        if let Some(plan) = plan_absorb(&units, manifest, reach) {
-            let step = absorb::absorb(&context, &shard, &plan, &mut self.footers).await?;
-            if let Step::Absorbed { tenants, stuck, .. } = &step {
-                let worth = |of: &&TenantId| reach.is_everything() || context.may_be_worth_merging(of);
+        self.ahead = None;
+        if let Some(plan) = plan_absorb(&units, manifest, reach, context.settings.few_tenants) {
+            match self.worth_absorbing(&shard, &plan).await? {
+                Some(Opened::All(sources)) => {
+                    return self.absorb(&shard, &sources, reach).await.map(Some);
+                }
+                Some(Opened::Instead(step)) => return Ok(Some(step)),
+                None => {
+                    if let Some(plan) = plan_waiting(&units, &plan) {
+                        return self.merge_fresh(&shard, &units, plan, reach).await;
+                    }
+                }
+            }
+        }
+        self.merge_segments(reach, settled_ms, &shard).await
+    }
+
+    /// Merges what `plan` says, and reads what is to be merged next meanwhile.
+    async fn merge_fresh(
+        &mut self,
+        shard: &Versioned<ShardManifest>,
+        units: &[Unit],
+        plan: MergePlan,
+        reach: Reach,
+    ) -> Result<Option<Step>, CompactError> {
+        let context = Arc::clone(&self.context);
+        let names: Vec<UnitName> = plan.inputs.iter().map(|unit| unit.name).collect();
+        let inputs = match self.ahead.take().filter(|ahead| ahead.are_of(&plan)) {
+            Some(ahead) => ahead,
+            None => Inputs::read(&context, plan).await?,
+        };
+        // The result takes the place of the last of them.
+        let mut after = units.to_vec();
+        let merged = inputs.units().to_vec();
+        after.retain(|unit| !merged.contains(unit) || Some(unit) == merged.last());
+        if let Some(result) = after.iter_mut().find(|unit| Some(&**unit) == merged.last()) {
+            result.tier = u8::MAX;
+        }
+        let next = plan_merge(&after, &shard.manifest, reach, context.clock.now_ms());
+        let next = next.filter(|next| next.inputs.iter().all(|unit| unit.tier != u8::MAX));
+        let ahead = async {
+            match next {
+                // What fails now is read again when it is its turn.
+                Some(next) => Inputs::read(&context, next).await.ok(),
+                None => None,
+            }
+        };
+        let (step, ahead) = futures::join!(merge_fresh(&context, shard, inputs), ahead);
+        self.ahead = ahead;
+        self.or_stuck(step, names.into_iter())
+    }
+
+    /// Opens what `plan` says, unless there are too many tenants in it.
+    async fn worth_absorbing(
+        &mut self,
+        shard: &Versioned<ShardManifest>,
+        plan: &AbsorbPlan,
+    ) -> Result<Option<Opened>, CompactError> {
+        let of = |id: &ObjectId| shard.manifest.merged(id).map_or(0, |merged| merged.tenants);
+        if plan.merged.iter().any(|id| of(id) > plan.tenants) {
+            return Ok(None);
+        }
+        let opened = sources::open(&self.context, shard, &plan.merged, &mut self.footers).await?;
+        Ok(match opened {
+            Opened::All(sources) if plan.tenants < u64::MAX && sources::tenants(&sources) > plan.tenants => {
+                None
+            }
+            opened => Some(opened),
+        })
+    }
+
+    async fn absorb(
+        &mut self,
+        shard: &Versioned<ShardManifest>,
+        sources: &[Source],
+        reach: Reach,
+    ) -> Result<Step, CompactError> {
+        let step = absorb::absorb(&self.context, shard, sources).await?;
+        match &step {
+            Step::Absorbed { tenants, stuck, .. } => {
+                let worth = |of: &&TenantId| reach.is_everything() || self.context.may_be_worth_merging(of);
                 self.tenants.extend(tenants.iter().filter(worth).cloned());
                 self.stuck.extend(stuck.iter().map(|id| UnitName::Merged(*id)));
             }
-            return Ok(Some(step));
+            // One may be lost: its footer will tell.
+            _ => sources.iter().for_each(|(merged, _)| drop(self.footers.remove(&merged.id))),
         }
-        self.merge_segments(reach, newest_ms, &shard).await
+        Ok(step)
     }
 
     /// Lists fresh segments: all of them now and then, otherwise those that may not be absorbed yet. What is not listed has turned up
@@ -365,7 +459,7 @@ impl Compactor {
     async fn merge_segments(
         &mut self,
         reach: Reach,
-        newest_ms: i64,
+        settled_ms: i64,
         shard: &Versioned<ShardManifest>,
     ) -> Result<Option<Step>, CompactError> {
         const MEMORY_UNIT: u64 = 1 << 20;
@@ -385,8 +479,8 @@ impl Compactor {
                 let passed_over = |id: &ObjectId| {
                     absorb::is_quarantined(&of.manifest, &TenantManifest::segment_key(tenant, id))
                 };
-                let Some(plan) = plan_segments(&of.manifest, reach, newest_ms, &passed_over) else {
-                    let Some(plan) = plan_thin(&of.manifest, newest_ms, &passed_over) else {
+                let Some(plan) = plan_segments(&of.manifest, reach, settled_ms, &passed_over) else {
+                    let Some(plan) = plan_thin(&of.manifest, settled_ms, &passed_over) else {
                         return Ok(None);
                     };
                     // What is thinned holds as much as what is merged: one after the other.
@@ -415,7 +509,12 @@ impl Compactor {
                 match step {
                     // There is nothing to merge, until something is absorbed.
                     Ok(None) => drop(self.tenants.remove(tenant)),
-                    Ok(Some(step)) => done.push(step),
+                    Ok(Some(step)) => {
+                        if !reach.is_everything() && !self.context.may_be_worth_merging(tenant) {
+                            self.tenants.remove(tenant);
+                        }
+                        done.push(step);
+                    }
                     Err(error) => failed = Some(error),
                 }
             }
@@ -439,9 +538,9 @@ impl Compactor {
         }
         self.context.noted.lock().retain(|tenant, _| tenants.contains_key(tenant));
         // Days that are over since are put together.
-        let newest_ms = *self.context.newest_ms.lock();
+        let settled_ms = *self.context.settled_ms.lock();
         let settle_ms = i64::try_from(DAY_SETTLE.as_millis()).unwrap_or(i64::MAX);
-        let day = Some(Level::Day.window_of(newest_ms.saturating_sub(settle_ms)));
+        let day = Some(Level::Day.window_of(settled_ms.saturating_sub(settle_ms)));
         if std::mem::replace(&mut self.looked_at_day, day) != day {
             self.tenants.extend(tenants.keys().cloned());
         }

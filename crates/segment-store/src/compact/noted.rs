@@ -38,14 +38,14 @@ impl Context {
         let named = manifest.segments.iter().map(|segment| segment.id);
         let named =
             named.chain(manifest.retired.iter().map(|of| of.id)).chain(manifest.doomed.iter().copied());
-        let newest_ms = *self.newest_ms.lock();
+        let settled_ms = *self.settled_ms.lock();
         let nothing = |_: &ObjectId| false;
         let noted = Noted {
             objects: hash(named.collect()),
             due_ms: retired.chain(doomed).chain(old).min().unwrap_or(i64::MAX),
             retention,
-            is_worth_merging: plan_segments(manifest, Reach::Due, newest_ms, &nothing).is_some()
-                || plan_thin(manifest, newest_ms, &nothing).is_some(),
+            is_worth_merging: plan_segments(manifest, Reach::Due, settled_ms, &nothing).is_some()
+                || plan_thin(manifest, settled_ms, &nothing).is_some(),
         };
         self.noted.lock().insert(tenant.clone(), noted);
     }

@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use rand::Rng as _;
-use storage_format::{FreshPartition, MetricsIndex, Parsed, TenantFooter, encode_fresh};
+use storage_format::{
+    FreshPartition, MetricsIndex, Parsed, Signal, TenantFooter, decode_metrics_partition, encode_fresh,
+};
 use telemetry::MetricBatch;
 
 use super::*;
-use crate::testing::{Faults, Faulty, MemoryBucket, SimClock, float_rows, floats_of, tenant};
+use crate::testing::{
+    Faults, Faulty, Hook, Hooked, MemoryBucket, Request, SimClock, float_rows, floats_of, tenant,
+};
 use crate::{
-    Counted, GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, read_shard_manifest,
-    read_tenant_manifest,
+    BucketError, Counted, GetRange, PutCondition, Quarantined, Resolution, Retrying, SegmentKey, Snapshot,
+    read_shard_manifest, read_tenant_manifest,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -107,6 +112,34 @@ impl World {
             }
         }
         stored
+    }
+
+    /// All samples that a reader finds, of equal ones the one that wins.
+    async fn seen(&self, of: &str) -> BTreeMap<(String, i64), f64> {
+        let of = tenant(of);
+        let snapshot = Snapshot::take(&*self.bucket, SHARD, &of).await.unwrap();
+        let shared = snapshot.fresh.iter().map(|fresh| (fresh.key, fresh.key, fresh.key.to_string()));
+        let merged = snapshot.merged.iter();
+        let merged =
+            merged.map(|merged| (merged.last, merged.first, ShardManifest::merged_key(SHARD, &merged.id)));
+        let mut units = Vec::new();
+        for (last, first, key) in shared.chain(merged) {
+            let body = self.bucket.get(&key, GetRange::Full).await.unwrap().body;
+            let Parsed::Done(footer) = Footer::parse(&body, body.len() as u64).unwrap() else { panic!() };
+            if let Some(entry) = footer.find(&of, Signal::Metrics) {
+                let part = &body[entry.range.start as usize..entry.range.end as usize];
+                units.push((last, first, floats_of(&decode_metrics_partition(entry, part).unwrap())));
+            }
+        }
+        let segments = snapshot.tenant.segments.iter();
+        for segment in segments.filter(|segment| segment.resolution == Resolution::Raw) {
+            let key = TenantManifest::segment_key(&of, &segment.id);
+            let body = self.bucket.get(&key, GetRange::Full).await.unwrap().body;
+            units.push((segment.last, segment.first, floats_of(&read_segment(&body))));
+        }
+        units.sort_by_key(|(last, first, _)| (*last, *first));
+        let samples = units.into_iter().flat_map(|(_, _, samples)| samples);
+        samples.map(|(name, at_ms, value)| ((name, at_ms), value)).collect()
     }
 
     async fn ledger(&self, of: &str) -> crate::HourUsage {
@@ -288,6 +321,105 @@ async fn stragglers_lose_against_what_was_absorbed_in_part() {
     assert_eq!((manifest.quarantined, manifest.segments.len()), (Vec::new(), 1));
     assert_eq!(manifest.ledger.total().samples, 2);
     assert_eq!(read_shard_manifest(&*world.bucket, SHARD).await.unwrap().merged.len(), 4);
+}
+
+/// Lets so many puts through, and no more.
+#[derive(Debug)]
+struct Breaks(AtomicU64);
+
+#[async_trait]
+impl Hook for Breaks {
+    async fn before(&self, _: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        let Request::Put { key } = request else { return Ok(()) };
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let denied = |_| BucketError::Denied {
+            operation: crate::Operation::Put,
+            key: key.to_owned(),
+            source: "it broke off".into(),
+        };
+        left.map(drop).map_err(denied)
+    }
+}
+
+/// A compactor breaks off after each of its puts in turn: also when some tenants have absorbed their parts of merged objects and others
+/// have not. Then clients send everything again, and the next compactor absorbs the rest at once, or merges what was absorbed in part
+/// with other objects first, since it waits for many tenants. Readers see each sample once, and each is counted once, all the time.
+#[tokio::test(start_paused = true)]
+async fn what_was_absorbed_in_part_is_seen_and_counted_once() {
+    const TENANTS: [&str; 3] = ["a", "b", "c"];
+    let (mut breaks, mut in_part) = (0, 0);
+    for next_waits in [false, true] {
+        for puts in 0.. {
+            let world = World::new();
+            let (early, late) =
+                ([("up", minute(0), 1.0)], [("up", minute(1), 1.0), ("down", minute(0), 1.0)]);
+            world.write(10, &TENANTS.map(|of| (of, &early[..]))).await;
+            world.write(30, &[("a", &late), ("b", &late)]).await;
+            tokio::time::sleep(Duration::from_secs(40 * 60)).await;
+            while world.compactor().step().await.unwrap() != Step::Swept {}
+            world.write(50, &[("b", &late), ("c", &late)]).await;
+            // By this one the window is over.
+            world.write(130, &[("a", &[("up", minute(130), 1.0)])]).await;
+            tokio::time::sleep(Duration::from_secs(100 * 60)).await;
+            let mut before = BTreeMap::new();
+            for of in TENANTS {
+                before.insert(of, world.seen(of).await);
+            }
+
+            let breaking = Hooked::new(Arc::clone(&world.bucket) as _, Breaks(AtomicU64::new(puts)));
+            let mut broken = Compactor::new(world.parts(Arc::new(breaking)));
+            let ended = loop {
+                match broken.step().await {
+                    Ok(Step::Rest) => break true,
+                    Ok(_) => {}
+                    Err(_) => break false,
+                }
+            };
+            let mut counted = 0;
+            for of in TENANTS {
+                assert_eq!(world.seen(of).await, before[of], "{of} after {puts} puts");
+                let (samples, all) = (world.ledger(of).await.samples, before[of].len() as u64);
+                assert!([0, all].contains(&samples), "{samples} of {of} after {puts} puts");
+                counted += u64::from(samples > 0);
+            }
+            (breaks, in_part) = (breaks + 1, in_part + u64::from((1..3).contains(&counted)));
+
+            // All is sent again, and one sample is another now.
+            let again: Vec<Sample> = early.iter().chain(&late).copied().collect();
+            world.write(140, &TENANTS.map(|of| (of, &again[..]))).await;
+            world.write(141, &[("b", &[("up", minute(0), 2.0)])]).await;
+            tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+            let few_tenants = if next_waits { 0 } else { 200 };
+            let parts = world.parts(Arc::clone(&world.bucket) as _);
+            let settings = CompactorSettings { few_tenants, ..parts.settings.clone() };
+            let mut next = Compactor::new(CompactorParts { settings, ..parts });
+            let mut all: BTreeMap<(String, i64), f64> =
+                again.iter().map(|(name, at_ms, value)| (((*name).to_owned(), *at_ms), *value)).collect();
+            while next.step().await.unwrap() != Step::Rest {
+                for of in TENANTS {
+                    let seen = world.seen(of).await;
+                    assert!(all.keys().all(|sample| seen.contains_key(sample)), "{of} after {puts} puts");
+                }
+            }
+            world.rest().await;
+            for of in TENANTS {
+                all.insert(("up".to_owned(), minute(0)), if of == "b" { 2.0 } else { 1.0 });
+                let mut of_tenant = all.clone();
+                if of == "a" {
+                    of_tenant.insert(("up".to_owned(), minute(130)), 1.0);
+                }
+                assert_eq!(world.seen(of).await, of_tenant, "{of} after {puts} puts");
+                assert_eq!(world.stored(of).await, of_tenant, "{of} after {puts} puts");
+                assert_eq!(world.ledger(of).await.samples, of_tenant.len() as u64, "{of} after {puts} puts");
+            }
+            let keys = world.keys().await;
+            assert_eq!(keys.iter().filter(|key| key.starts_with("fresh/")).count(), 1, "{keys:?}");
+            if ended {
+                break;
+            }
+        }
+    }
+    assert!(breaks > 10 && in_part >= 4, "{in_part} of {breaks} broke off between tenants");
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,6 +60,9 @@ pub struct Merged {
     pub samples: u64,
     /// Tenants in it.
     pub tenants: u64,
+    /// How many fresh segments are in it: so many flushes it took.
+    #[serde(default)]
+    pub fresh: u64,
 }
 
 /// An object that no reader needs any more.

@@ -57,7 +57,7 @@ fn shard_manifest() -> impl Strategy<Value = ShardManifest> {
                 quarantined,
             )| {
                 let merged = merged.into_iter().map(|(id, (len, tier, (first, last), samples, tenants))| {
-                    Merged { id, len, tier, first, last, samples, tenants }
+                    Merged { id, len, tier, first, last, samples, tenants, fresh: samples / 2 }
                 });
                 let merged = merged.collect();
                 ShardManifest {
@@ -227,7 +227,8 @@ fn hostile_manifests_say_what_is_wrong() {
 fn a_manifest_that_contradicts_itself_is_not_written() {
     let twice = ObjectId::new(5, 5);
     let key = SegmentKey::new(ShardId(0), 5, 5);
-    let merged = Merged { id: twice, len: 1, tier: 1, first: key, last: key, samples: 1, tenants: 1 };
+    let merged =
+        Merged { id: twice, len: 1, tier: 1, first: key, last: key, samples: 1, tenants: 1, fresh: 1 };
     let mut manifest = ShardManifest { merged: vec![merged.clone(), merged], ..ShardManifest::default() };
     assert!(manifest.encode().is_err());
     manifest.merged.pop();

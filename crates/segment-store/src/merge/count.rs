@@ -11,7 +11,7 @@ use storage_format::{FormatError, MetricsIndex};
 use telemetry::{Histogram, MetricBatch};
 
 use super::absorb::{Slice, usize_range};
-use super::open::{parse_index, read_index, read_range};
+use super::open::OpenInput;
 use super::{MergeError, SegmentInput};
 use crate::limits::MERGE_READ_BYTES;
 use crate::{Bucket, Hour, HourUsage, Ledger, WorkOn};
@@ -97,21 +97,20 @@ impl Count {
         input: usize,
         work_on: WorkOn,
     ) -> Result<Self, MergeError> {
-        let damaged = |source| MergeError::Damaged { input, source };
-        let bytes = read_index(bucket, segment, input).await?;
-        let of = segment.clone();
+        let (input, bytes) = OpenInput::open(bucket, segment.clone(), input).await?;
+        let of = input.clone();
         let (mut count, existing, wanted) = work_on
             .run(move || {
-                let (_, index) = parse_index(&of, &bytes)?;
+                let (_, index) = of.parse_index(&bytes)?;
                 let common = self.common(&index)?;
                 let mut existing = Existing { index, common, lists: Vec::new() };
                 let wanted = self.blocks(&mut existing);
                 Ok::<_, FormatError>((self, Arc::new(existing), wanted))
             })
             .await?
-            .map_err(damaged)?;
+            .map_err(|source| input.damaged(source))?;
         for (range, blocks) in together(wanted) {
-            let bytes = read_range(bucket, segment, input, range.clone()).await?;
+            let bytes = input.read(bucket, range.clone()).await?;
             let existing = Arc::clone(&existing);
             count = work_on
                 .run(move || {
@@ -123,7 +122,7 @@ impl Count {
                     Ok::<_, FormatError>(count)
                 })
                 .await?
-                .map_err(damaged)?;
+                .map_err(|source| input.damaged(source))?;
         }
         Ok(count)
     }

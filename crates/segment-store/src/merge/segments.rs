@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use storage_format::tenant::{SegmentStream, SeriesSamples, StreamStep};
 use storage_format::{EncodeError, FormatError};
 use telemetry::{Exemplar, Histogram, Labels, Metadata, TenantId};
 
-use super::open::{parse_index, read_index, read_range};
+use super::open::OpenInput;
 use super::output::{Output, OutputLimits};
 use super::{MergeError, SegmentBody, SegmentInput};
 use crate::limits::MERGE_READ_BYTES;
@@ -53,10 +55,8 @@ const OPEN_BYTES: u64 = 2 * MERGE_READ_BYTES + (12 << 20);
 
 /// What the engine came to.
 enum Step {
-    /// A stream needs blocks.
-    Fetch,
-    /// The next segment of this unit is to be opened.
-    Open(usize),
+    /// A unit needs its next segment, or blocks of the one that is open.
+    Read,
     /// A segment is full.
     Output(SegmentBody),
     Done,
@@ -65,7 +65,7 @@ enum Step {
 struct Unit {
     parts: VecDeque<Part>,
     /// The segment that is open.
-    stream: Option<(Part, SegmentStream<Bytes>)>,
+    stream: Option<(OpenInput, SegmentStream<Bytes>)>,
     last: Option<Labels>,
 }
 
@@ -161,9 +161,13 @@ impl SegmentMerge {
         loop {
             let broken_off = || MergeError::BrokenOff("it has failed before".to_owned());
             let mut engine = self.engine.take().ok_or_else(broken_off)?;
-            for unit in &mut engine.units {
-                unit.fetch(bucket).await?;
+            // All at the same time: what is far away takes no longer for many.
+            let mut reads: FuturesUnordered<_> =
+                engine.units.iter_mut().map(|unit| unit.read(bucket, self.work_on)).collect();
+            while let Some(read) = reads.next().await {
+                read?;
             }
+            drop(reads);
             let (engine, step) = self
                 .work_on
                 .run(move || {
@@ -171,10 +175,9 @@ impl SegmentMerge {
                     (engine, step)
                 })
                 .await?;
-            let engine = self.engine.insert(engine);
+            self.engine = Some(engine);
             match step? {
-                Step::Fetch => {}
-                Step::Open(unit) => engine.units[unit].open(bucket, self.work_on).await?,
+                Step::Read => {}
                 Step::Output(body) => return Ok(Some(body)),
                 Step::Done => return Ok(None),
             }
@@ -189,27 +192,30 @@ impl SegmentMerge {
 }
 
 impl Unit {
-    /// Reads what the open stream needs next.
-    async fn fetch(&mut self, bucket: &dyn Bucket) -> Result<(), MergeError> {
-        let Some(((input, segment), stream)) = &mut self.stream else { return Ok(()) };
+    /// Reads what is needed next: the next segment's index when none is open, blocks of the one that is.
+    async fn read(&mut self, bucket: &dyn Bucket, work_on: WorkOn) -> Result<(), MergeError> {
+        if self.stream.is_none() {
+            self.open(bucket, work_on).await?;
+        }
+        let Some((input, stream)) = &mut self.stream else { return Ok(()) };
         while let Some(range) = stream.next_fetch(MERGE_READ_BYTES, MERGE_READ_BYTES / 4) {
-            let bytes = read_range(bucket, segment, *input, range.clone()).await?;
-            stream.supply(range, bytes).map_err(|source| MergeError::Damaged { input: *input, source })?;
+            let bytes = input.read(bucket, range.clone()).await?;
+            stream.supply(range, bytes).map_err(|source| input.damaged(source))?;
         }
         Ok(())
     }
 
-    /// Opens the next segment.
+    /// Opens the next segment, if there is one.
     async fn open(&mut self, bucket: &dyn Bucket, work_on: WorkOn) -> Result<(), MergeError> {
-        let Some((input, segment)) = self.parts.pop_front() else { return Ok(()) };
-        let bytes = read_index(bucket, &segment, input).await?;
-        let of = segment.clone();
+        let Some((number, segment)) = self.parts.pop_front() else { return Ok(()) };
+        let (input, bytes) = OpenInput::open(bucket, segment, number).await?;
+        let of = input.clone();
         let opened = work_on.run(move || {
-            let (footer, index) = parse_index(&of, &bytes)?;
+            let (footer, index) = of.parse_index(&bytes)?;
             SegmentStream::new(&footer, index)
         });
-        let stream = opened.await?.map_err(|source| MergeError::Damaged { input, source })?;
-        self.stream = Some(((input, segment), stream));
+        let stream = opened.await?.map_err(|source| input.damaged(source))?;
+        self.stream = Some((input, stream));
         Ok(())
     }
 
@@ -252,16 +258,16 @@ impl Engine {
     /// Finds out the next series of a unit that is behind, and takes it off the list; or says what is missing.
     fn advance(&mut self, number: usize) -> Result<Option<Step>, MergeError> {
         let unit = &mut self.units[number];
-        let Some(((input, _), stream)) = &mut unit.stream else {
+        let Some((input, stream)) = &mut unit.stream else {
             if !unit.parts.is_empty() {
-                return Ok(Some(Step::Open(number)));
+                return Ok(Some(Step::Read));
             }
             self.behind.pop();
             return Ok(None);
         };
-        let damaged = |source| MergeError::Damaged { input: *input, source };
+        let damaged = |source| input.damaged(source);
         match stream.advance().map_err(damaged)? {
-            StreamStep::Blocks => return Ok(Some(Step::Fetch)),
+            StreamStep::Blocks => return Ok(Some(Step::Read)),
             StreamStep::Series => {
                 let labels = stream.series().labels.clone();
                 if unit.last.as_ref().is_some_and(|last| *last >= labels) {

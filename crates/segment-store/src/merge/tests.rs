@@ -13,7 +13,7 @@ use telemetry::{
     MetricType, Series, Span,
 };
 
-use super::open::{parse_index, read_index, read_range};
+use super::open::OpenInput;
 use super::output::OutputLimits;
 use super::*;
 use crate::testing::{MemoryBucket, tenant};
@@ -305,8 +305,8 @@ fn partition(batch: &MetricBatch) -> PartitionInput {
 }
 
 async fn read_segment(bucket: &dyn Bucket, segment: &SegmentInput) -> MetricBatch {
-    let bytes = read_index(bucket, segment, 0).await.unwrap();
-    let (footer, index) = parse_index(segment, &bytes).unwrap();
+    let (input, bytes) = OpenInput::open(bucket, segment.clone(), 0).await.unwrap();
+    let (footer, index) = input.parse_index(&bytes).unwrap();
     let mut stream = storage_format::tenant::SegmentStream::new(&footer, index).unwrap();
     let mut batch = MetricBatch { metadata: stream.metadata().clone(), ..MetricBatch::default() };
     loop {
@@ -314,7 +314,7 @@ async fn read_segment(bucket: &dyn Bucket, segment: &SegmentInput) -> MetricBatc
             StreamStep::End => return batch,
             StreamStep::Blocks => {
                 let range = stream.next_fetch(1_000, 0).unwrap();
-                let bytes = read_range(bucket, segment, 0, range.clone()).await.unwrap();
+                let bytes = input.read(bucket, range.clone()).await.unwrap();
                 stream.supply(range, bytes).unwrap();
             }
             StreamStep::Series => {

@@ -118,8 +118,16 @@ async fn a_snapshot_lists_before_it_reads_manifests() {
 
     // What manifests have absorbed is taken off.
     let (in_tenant, in_shard) = (ObjectId::new(6, 1), ObjectId::new(6, 2));
-    let merged =
-        |id| Merged { id, len: 1, tier: 1, first: object.key, last: object.key, samples: 1, tenants: 1 };
+    let merged = |id| Merged {
+        id,
+        len: 1,
+        tier: 1,
+        first: object.key,
+        last: object.key,
+        samples: 1,
+        tenants: 1,
+        fresh: 1,
+    };
     let shard = ShardManifest {
         merged: vec![merged(in_tenant), merged(in_shard)],
         absorbed: [(object.key, 1)].into(),

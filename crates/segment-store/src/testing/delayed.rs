@@ -15,7 +15,6 @@ pub struct Delayed(Duration);
 impl Delayed {
     /// Delays every request to `inner` by `delay`.
     #[must_use]
-    #[expect(clippy::new_ret_no_self, reason = "it is a bucket only together with the one behind it")]
     pub fn new(inner: Arc<dyn Bucket>, delay: Duration) -> Hooked<Self> {
         Hooked::new(inner, Self(delay))
     }

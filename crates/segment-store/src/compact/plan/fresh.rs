@@ -132,7 +132,7 @@ fn plan_run(run: &[Unit], reach: Reach, now_ms: i64) -> Option<MergePlan> {
 
 /// How many of the last units of `run` one merge takes; at least one. Of fresh segments it is not known how many samples they
 /// have: whoever merges them reads on until there are enough.
-fn fitting(run: &[Unit]) -> usize {
+pub(super) fn fitting(run: &[Unit]) -> usize {
     let (mut bytes, mut samples) = (0_u64, 0_u64);
     let taken = run.iter().rev().take(MERGE_OBJECTS).take_while(|unit| {
         bytes = bytes.saturating_add(unit.len);

@@ -15,7 +15,7 @@ mod segments;
 mod tests;
 mod thin;
 
-pub use absorb::{AbsorbPlan, plan_absorb};
+pub use absorb::{AbsorbPlan, plan_absorb, plan_waiting};
 pub use fresh::{MergePlan, Unit, UnitName, plan_merge, units};
 pub use segments::{SegmentMergePlan, plan_segments};
 pub use thin::{ThinPlan, plan_thin};

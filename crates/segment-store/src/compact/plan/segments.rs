@@ -28,13 +28,13 @@ struct Set<'a> {
     segments: Vec<&'a SegmentEntry>,
 }
 
-/// The next merge of a tenant's segments, the latest first. `newest_ms` is the time of the newest fresh segment that is known of;
-/// `passed_over` says which segments cannot be read.
+/// The next merge of a tenant's segments, the latest first. `settled_ms` says up to when, by the names of fresh segments, everything is
+/// in tenants' segments; `passed_over` says which segments cannot be read.
 #[must_use]
 pub fn plan_segments(
     manifest: &TenantManifest,
     reach: Reach,
-    newest_ms: i64,
+    settled_ms: i64,
     passed_over: &dyn Fn(&ObjectId) -> bool,
 ) -> Option<SegmentMergePlan> {
     let mut days: BTreeMap<TimeWindow, Vec<&SegmentEntry>> = BTreeMap::new();
@@ -42,14 +42,14 @@ pub fn plan_segments(
     for segment in raw.filter(|segment| !passed_over(&segment.id)) {
         days.entry(segment.window.day()).or_default().push(segment);
     }
-    days.into_iter().rev().find_map(|(day, segments)| plan_day(day, segments, reach, newest_ms))
+    days.into_iter().rev().find_map(|(day, segments)| plan_day(day, segments, reach, settled_ms))
 }
 
 fn plan_day(
     day: TimeWindow,
     segments: Vec<&SegmentEntry>,
     reach: Reach,
-    newest_ms: i64,
+    settled_ms: i64,
 ) -> Option<SegmentMergePlan> {
     let sets = sets(segments);
     if sets.len() < 2 {
@@ -60,7 +60,7 @@ fn plan_day(
         return Some(plan(&sets, if same { sets[0].window } else { day }, &sets));
     }
     let settle_ms = i64::try_from(DAY_SETTLE.as_millis()).unwrap_or(i64::MAX);
-    if newest_ms >= day.end_ms().saturating_add(settle_ms) {
+    if settled_ms >= day.end_ms().saturating_add(settle_ms) {
         // What came since the day was put together.
         let new = sets.iter().rev().take_while(|set| set.window.level == Level::TwoHours).count();
         if new >= 2 {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use telemetry::BatchCounts;
 
 use super::*;
-use crate::limits::MERGE_FAN_IN;
+use crate::limits::{MERGE_FAN_IN, WAITING_TIER};
 use crate::{
     FreshObject, Level, Merged, ObjectId, Resolution, SegmentEntry, ShardId, ShardManifest, TenantManifest,
 };
@@ -74,6 +74,7 @@ impl Shard {
             last: plan.inputs.iter().map(|unit| unit.last).max().unwrap(),
             samples: plan.inputs.iter().map(|unit| unit.samples.unwrap_or(unit.len)).sum(),
             tenants: 1,
+            fresh: plan.inputs.len() as u64,
         };
         self.manifest.merged.push(merged);
         self.contents.insert(UnitName::Merged(id), samples);
@@ -102,6 +103,7 @@ proptest! {
     fn the_first_stage_ends_and_changes_no_winner(
         batches in vec(vec((0..400_i64, 1..40_000_000_u64, vec(0..6_u8, 1..3)), 1..90), 1..4),
         everything_at_the_end in any::<bool>(),
+        few in 0..2_u64,
     ) {
         let mut shard = Shard::default();
         let mut number = 0;
@@ -123,9 +125,16 @@ proptest! {
                     let neighbours = units.windows(plan.inputs.len()).any(|run| run == plan.inputs);
                     prop_assert!(neighbours);
                     shard.merge(&plan);
-                } else if let Some(plan) = plan_absorb(&units, &shard.manifest, reach) {
+                } else if let Some(plan) = plan_absorb(&units, &shard.manifest, reach, few) {
                     prop_assert!(plan.merged.len() <= shard.manifest.merged.len());
-                    shard.absorb(&plan);
+                    if plan.tenants >= 1 {
+                        shard.absorb(&plan);
+                    } else if let Some(plan) = plan_waiting(&units, &plan) {
+                        prop_assert!(units.windows(plan.inputs.len()).any(|run| run == plan.inputs));
+                        shard.merge(&plan);
+                    } else {
+                        break;
+                    }
                 } else {
                     break;
                 }
@@ -257,13 +266,14 @@ fn merged_objects_are_absorbed_when_their_window_is_over_or_enough_waits() {
         last: key(minute + 9, 0),
         samples,
         tenants: 1,
+        fresh: 64,
     };
     let plan = |merged: Vec<Merged>, fresh: &[i64], reach| {
         let manifest = ShardManifest { merged, ..ShardManifest::default() };
         let listed: Vec<_> =
             fresh.iter().map(|minute| FreshObject { key: key(*minute, 1), len: 1 }).collect();
         let units = units(&listed, &manifest, &|_| false);
-        plan_absorb(&units, &manifest, reach).map(|plan| plan.merged)
+        plan_absorb(&units, &manifest, reach, 1).map(|plan| plan.merged)
     };
     let early = vec![merged(60, 5), merged(115, 5), merged(125, 5)];
     assert_eq!(plan(early.clone(), &[], Reach::Due), Some(ids(&[60, 115])));
@@ -276,4 +286,36 @@ fn merged_objects_are_absorbed_when_their_window_is_over_or_enough_waits() {
     assert_eq!(plan(much.clone(), &[], Reach::Due), Some(ids(&[60, 70])));
     let of_many = much.into_iter().map(|of| Merged { tenants: 1_000, ..of }).collect();
     assert_eq!(plan(of_many, &[], Reach::Due), None);
+}
+
+#[test]
+fn what_has_many_tenants_waits_for_flushes_or_for_long_and_is_merged_meanwhile() {
+    let merged = |minute: i64, tier, fresh| Merged {
+        id: ObjectId::new(minute, 0),
+        len: 1,
+        tier,
+        first: key(minute, 0),
+        last: key(minute + 9, 0),
+        samples: 1_000,
+        tenants: 300,
+        fresh,
+    };
+    let plan = |merged: &[Merged], newest_hour: i64| {
+        let manifest = ShardManifest { merged: merged.to_vec(), ..ShardManifest::default() };
+        let newest = [FreshObject { key: key(newest_hour * 60, 1), len: 1 }];
+        let units = units(&newest, &manifest, &|_| false);
+        let plan = plan_absorb(&units, &manifest, Reach::Due, 200)?;
+        let waiting = plan_waiting(&units, &plan).map(|plan| plan.inputs.len());
+        Some((plan.merged.len(), plan.tenants, waiting))
+    };
+    let early = [merged(10, 2, 64), merged(20, 1, 64), merged(30, 1, 64)];
+    assert_eq!(plan(&early, 1), None);
+    assert_eq!(plan(&early, 3), Some((3, 200, Some(3))));
+    assert_eq!(plan(&early, 9), Some((3, u64::MAX, Some(3))));
+    let of_many_flushes = [merged(10, 2, 64 * 64), merged(20, 2, 64 * 64), merged(30, 2, 64 * 64)];
+    assert_eq!(plan(&of_many_flushes, 3), Some((3, 307, Some(3))));
+    // Once merged, they are not merged again and again.
+    let waiting = [merged(10, WAITING_TIER, 200), merged(130, 1, 64), merged(140, 1, 64)];
+    assert_eq!(plan(&waiting[..1], 5), Some((1, 200, None)));
+    assert_eq!(plan(&waiting, 5), Some((3, 200, Some(2))));
 }

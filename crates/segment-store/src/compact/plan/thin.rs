@@ -14,16 +14,16 @@ pub struct ThinPlan {
 }
 
 /// The next day to be thinned, the latest first: one that is over and was not thinned yet. A day that got samples since is thinned
-/// again when hardly any more can come. `newest_ms` and `passed_over` are as for
+/// again when hardly any more can come. `settled_ms` and `passed_over` are as for
 /// [`plan_segments`](super::plan_segments).
 #[must_use]
 pub fn plan_thin(
     manifest: &TenantManifest,
-    newest_ms: i64,
+    settled_ms: i64,
     passed_over: &dyn Fn(&ObjectId) -> bool,
 ) -> Option<ThinPlan> {
     segments_of_days(manifest).into_iter().rev().find_map(|(day, segments)| {
-        let passed_ms = i128::from(newest_ms) - i128::from(day.end_ms());
+        let passed_ms = i128::from(settled_ms) - i128::from(day.end_ms());
         let mut raw = segments.get(&Resolution::Raw)?.clone();
         let is_new = Resolution::THINNED.iter().any(|resolution| !segments.contains_key(resolution));
         let is_stale = Resolution::THINNED.iter().any(|resolution| !is_up_to_date(&segments, *resolution));
