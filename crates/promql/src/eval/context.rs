@@ -7,6 +7,7 @@ use super::column::Column;
 use super::memory::Memory;
 use super::notes::{Note, Notes};
 use super::operator::SharedNodes;
+use super::range::KeptSpans;
 use super::step_counts::StepCounts;
 use crate::output::{QueryOutput, QueryStats, Value};
 use crate::{
@@ -196,6 +197,8 @@ pub(crate) struct Worker<'w> {
     pub(super) evaluation: &'w dyn Counters,
     columns: Vec<Column>,
     samples: Vec<SeriesSamples>,
+    /// Memory for what rates are found with.
+    pub(super) spans: Cell<KeptSpans>,
     /// Samples looked at again since the query was last asked whether it is cancelled.
     rescanned: Cell<usize>,
 }
@@ -228,7 +231,13 @@ impl Counters for Evaluation<'_> {
 
 impl<'w> Worker<'w> {
     pub(super) fn new(evaluation: &'w dyn Counters) -> Self {
-        Self { evaluation, columns: Vec::new(), samples: Vec::new(), rescanned: Cell::new(0) }
+        Self {
+            evaluation,
+            columns: Vec::new(),
+            samples: Vec::new(),
+            spans: Cell::default(),
+            rescanned: Cell::new(0),
+        }
     }
 
     /// To be called before so many samples of one series are looked at once more. That may take long where windows are

@@ -23,10 +23,12 @@ mod ordered;
 mod regression;
 mod sliding;
 mod smoothing;
+mod spans;
 mod window;
 
 pub(crate) use floats::Moments;
 pub(crate) use order::quantile;
+pub(crate) use spans::KeptSpans;
 use window::Windows;
 
 /// A function of the samples in a window.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::sliding::Sliding;
-use super::window::Window;
+use super::spans::{Course, KeptSpans, Spans};
 use super::{Call, RangeFunction, histograms};
-use crate::EvalError;
 use crate::eval::column::{Column, Point, is_absent};
 use crate::eval::kahan::Kahan;
 use crate::eval::notes::Note;
+use crate::{EvalError, SeriesSamples};
 
 /// Endings of names that counters have.
 const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
@@ -20,22 +20,14 @@ pub(super) fn looks_unlike_a_counter(metric: &str) -> bool {
 /// So many resets are added up anew for each window.
 const FEW_RESETS: usize = 16;
 
-/// A window's first and last sample, for extrapolation.
-pub(super) struct Sampled {
-    pub(super) first_ms: i64,
-    pub(super) last_ms: i64,
-    pub(super) count: usize,
-    /// The first value and the increase, where the increase may not reach below 0.
-    pub(super) counter: Option<(f64, f64)>,
-}
-
 impl Call<'_> {
     pub(super) fn is_counter(&self) -> bool {
         self.function != RangeFunction::Delta
     }
 
-    fn range_seconds(&self) -> f64 {
-        self.range_ms as f64 / 1_000.0
+    /// By what increases are divided: the seconds of a window where they become rates, else 1.
+    pub(super) fn divisor(&self) -> f64 {
+        if self.function == RangeFunction::Rate { self.range_ms as f64 / 1_000.0 } else { 1.0 }
     }
 
     pub(super) fn rates(&self, out: &mut Column) -> Result<(), EvalError> {
@@ -54,101 +46,95 @@ impl Call<'_> {
     }
 
     fn extrapolated(&self, out: &mut Column) -> Result<(), EvalError> {
-        let (values, times) = (&self.samples.values, &self.samples.timestamps_ms);
-        // Where the counter went down, with the value before, which the result has to make up for.
-        let mut resets: Vec<(usize, f64)> = Vec::new();
-        if self.is_counter() {
-            for (index, pair) in values.windows(2).enumerate() {
-                if pair[1] < pair[0] {
-                    resets.push((index + 1, pair[0]));
-                }
-            }
+        if !self.samples.histograms.is_empty() {
+            self.histogram_rates(out)?;
         }
-        let mut lost = Sliding::new(|a: f64, b: f64| a + b);
-        let (mut first_reset, mut resets_end) = (0, 0);
-        let mut omitted = self.omissions(|row| row.count, |a, b| a + b);
-        let mut omitted_resets = self.omissions(|row| row.lost, |a, b| a + b);
-        let mut histogram_rates = histograms::Rates::new(self);
+        let mut kept = self.worker.spans.take();
+        self.float_rates(&mut kept, &mut out.floats);
+        self.worker.spans.set(kept);
+        Ok(())
+    }
+
+    fn histogram_rates(&self, out: &mut Column) -> Result<(), EvalError> {
+        let mut rates = histograms::Rates::new(self);
         for window in self.windows() {
-            match self.one_kind(&window) {
-                Some(true) if window.floats.len() > 1 => {
-                    let (first, last) = (window.floats.start, window.floats.end - 1);
-                    let mut increase = values[last] - values[first];
-                    if !resets.is_empty() {
-                        while resets_end < resets.len() && resets[resets_end].0 <= last {
-                            resets_end += 1;
-                        }
-                        while first_reset < resets_end && resets[first_reset].0 <= first {
-                            first_reset += 1;
-                        }
-                        let within = first_reset..resets_end;
-                        if within.len() <= FEW_RESETS {
-                            // In the order of time, as Prometheus adds them.
-                            resets[within].iter().for_each(|(_, before)| increase += before);
-                        } else if let Some(sum) = lost.fold(within, |index| resets[index].1) {
-                            increase += sum;
-                        }
-                    }
-                    if self.is_counter()
-                        && let Some(lost) = omitted_resets.of(&window)
-                    {
-                        increase += lost;
-                    }
-                    let sampled = Sampled {
-                        first_ms: times[first],
-                        last_ms: times[last],
-                        count: window.floats.len() + omitted.of(&window).unwrap_or(0) as usize,
-                        counter: self.is_counter().then_some((values[first], increase)),
-                    };
-                    out.floats[window.step] = increase * self.factor(&window, &sampled);
-                }
-                Some(false) if window.histograms.len() > 1 => {
-                    if let Some(histogram) = histogram_rates.rate(&window)? {
-                        out.set_histogram(window.step, Arc::new(histogram));
-                    }
-                }
-                _ => {}
+            if self.one_kind(&window) == Some(false)
+                && window.histograms.len() > 1
+                && let Some(histogram) = rates.rate(&window)?
+            {
+                out.set_histogram(window.step, Arc::new(histogram));
             }
         }
         Ok(())
     }
 
-    /// By what an increase between the first and last sample becomes one over the whole window (or a second of it).
-    ///
-    /// Samples that come regularly stand for the time around them, too: where the gap to an end of the window is not
-    /// much longer than the gaps between samples, the increase is stretched up to there, else by half a gap; and never
-    /// to before the counter was 0.
-    pub(super) fn factor(&self, window: &Window, sampled: &Sampled) -> f64 {
-        let seconds = |ms: i64| ms as f64 / 1_000.0;
-        let mut to_start = seconds(sampled.first_ms - window.start_ms);
-        let mut to_end = seconds(window.end_ms - sampled.last_ms);
-        let interval = seconds(sampled.last_ms - sampled.first_ms);
-        let average_gap = interval / (sampled.count - 1) as f64;
-        let threshold = average_gap * 1.1;
-        if to_start >= threshold {
-            to_start = average_gap / 2.0;
+    fn float_rates(&self, kept: &mut KeptSpans, out: &mut [f64]) {
+        let SeriesSamples { timestamps_ms, values, histograms, omitted } = self.samples;
+        let course = Course {
+            grid: self.grid,
+            reference: self.reference,
+            range_ms: self.range_ms,
+            divisor: self.divisor(),
+        };
+        let mut own = Spans::default();
+        let mut lost = Vec::new();
+        let spans = if histograms.is_empty() && omitted.is_empty() {
+            kept.of(course, timestamps_ms, |spans| spans.fill(course, self.samples, |_| 0))
+        } else {
+            let mut counts = self.omissions(|row| row.count, |a, b| a + b);
+            let mut losses = self.omissions(|row| row.lost, |a, b| a + b);
+            own.fill(course, self.samples, |window| {
+                lost.push(losses.of(window));
+                counts.of(window).unwrap_or(0)
+            });
+            &own
+        };
+        for (step, first, last) in spans.ends() {
+            out[step] = values[last] - values[first];
         }
-        if let Some((first, increase)) = sampled.counter
-            && increase > 0.0
-            && first >= 0.0
-        {
-            // Most counters are far from 0, which a product shows sooner than a quotient.
-            if first * interval <= to_start * increase * 1.001 {
-                to_start = to_start.min(interval * (first / increase));
+        if self.is_counter() {
+            self.make_up_for_resets(spans, out);
+            for ((step, ..), lost) in spans.ends().zip(lost) {
+                if let Some(lost) = lost {
+                    out[step] += lost;
+                }
             }
         }
-        if to_end >= threshold {
-            to_end = average_gap / 2.0;
+        spans.extrapolate(values, self.is_counter(), out);
+    }
+
+    /// Adds to the increases what a counter lost where it went down.
+    fn make_up_for_resets(&self, spans: &Spans, increases: &mut [f64]) {
+        let values = &self.samples.values;
+        if !values.windows(2).fold(false, |any, pair| any | (pair[1] < pair[0])) {
+            return;
         }
-        let factor = (interval + to_start + to_end) / interval;
-        if self.function == RangeFunction::Rate { factor / self.range_seconds() } else { factor }
+        // Where the counter went down, with the value before.
+        let pairs = values.windows(2).enumerate().filter(|(_, pair)| pair[1] < pair[0]);
+        let resets: Vec<(usize, f64)> = pairs.map(|(index, pair)| (index + 1, pair[0])).collect();
+        let mut lost = Sliding::new(|a: f64, b: f64| a + b);
+        let (mut first_reset, mut resets_end) = (0, 0);
+        for (step, first, last) in spans.ends() {
+            while resets_end < resets.len() && resets[resets_end].0 <= last {
+                resets_end += 1;
+            }
+            while first_reset < resets_end && resets[first_reset].0 <= first {
+                first_reset += 1;
+            }
+            let within = first_reset..resets_end;
+            if within.len() <= FEW_RESETS {
+                // In the order of time, as Prometheus adds them.
+                resets[within].iter().for_each(|(_, before)| increases[step] += before);
+            } else if let Some(sum) = lost.fold(within, |index| resets[index].1) {
+                increases[step] += sum;
+            }
+        }
     }
 
     /// Samples of a delta series are increases, so that the window's increase is their sum, exactly.
     fn sums_of_deltas(&self, out: &mut Column) -> Result<(), EvalError> {
         let mut histograms = histograms::Totals::new(self);
         let values = &self.samples.values;
-        let per_second = self.function == RangeFunction::Rate;
         let mut sliding = Sliding::new(Kahan::merge);
         let mut omitted = self.omitted_sums();
         for window in self.windows() {
@@ -157,14 +143,13 @@ impl Call<'_> {
                     let one = |index: usize| Kahan { sum: values[index], lost: 0.0 };
                     if let Some(sum) = sliding.fold(window.floats.clone(), one) {
                         let sum = omitted.of(&window).map_or(sum, |omitted| sum.merge(omitted));
-                        let divisor = if per_second { self.range_seconds() } else { 1.0 };
-                        out.floats[window.step] = sum.total() / divisor;
+                        out.floats[window.step] = sum.total() / self.divisor();
                     }
                 }
                 Some(false) => {
                     if let Some(mut sum) = histograms.sum(&window)? {
-                        if per_second {
-                            crate::histogram::divide(&mut sum, self.range_seconds());
+                        if self.function == RangeFunction::Rate {
+                            crate::histogram::divide(&mut sum, self.divisor());
                         }
                         out.set_histogram(window.step, Arc::new(sum));
                     }

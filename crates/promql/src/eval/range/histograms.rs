@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use telemetry::{CounterResetHint, Histogram};
 
-use super::counter::Sampled;
 use super::sliding::Sliding;
 use super::window::Window;
-use super::{Call, RangeFunction};
+use super::{Call, RangeFunction, spans};
 use crate::EvalError;
 use crate::eval::notes::Note;
 use crate::histogram::{self, Incompatible};
@@ -199,14 +198,9 @@ impl<'c> Rates<'c> {
         let Some(mut result) = result else { return Ok(None) };
         result.counter_reset_hint = CounterResetHint::Gauge;
         histogram::compact(&mut result);
-        let sampled = Sampled {
-            first_ms: all[start].0,
-            last_ms: all[end - 1].0,
-            count: end - start,
-            // As in Prometheus 3.5, which looks for the counter's start with floats only.
-            counter: None,
-        };
-        histogram::scale(&mut result, call.factor(window, &sampled));
+        // As in Prometheus 3.5, which looks for the counter's start with floats only.
+        let factor = spans::factor(window, all[start].0, all[end - 1].0, end - start, call.divisor());
+        histogram::scale(&mut result, factor);
         Ok(Some(result))
     }
 
