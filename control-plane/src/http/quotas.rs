@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tenancy::limits::{MAX_RATE, burst_of};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -32,6 +33,16 @@ struct Quota {
     ceiling: Option<u64>,
     /// What is set; null: nothing.
     set: Option<u64>,
+    /// Of a rate: what may come at once after a quiet time, and so at most in one request. Null: no limit, or none of a rate.
+    at_once: Option<u64>,
+}
+
+fn at_once(name: QuotaName, value: Option<u64>) -> Option<u64> {
+    match name {
+        QuotaName::SamplesPerSecond => value.map(|rate| burst_of(rate).min(MAX_RATE.into())),
+        QuotaName::SpansPerSecond => value.map(burst_of),
+        _ => None,
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -57,6 +68,7 @@ async fn get(
         default: quota.default,
         ceiling: quota.ceiling,
         set: quota.set,
+        at_once: at_once(quota.name, quota.value),
     });
     Ok(Json(Quotas { plan, quotas: quotas.collect() }))
 }
@@ -111,4 +123,22 @@ async fn set(
         named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     app.set_quotas(&actor, &tenant, &set).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::quotas::limits_of;
+
+    #[test]
+    fn what_may_come_at_once_is_what_the_data_plane_takes() {
+        for rate in [0, 1, 500, 1_000] {
+            let name = QuotaName::SamplesPerSecond;
+            let limits = limits_of(Plan::Free, &BTreeMap::from([(name, rate)]));
+            assert_eq!(at_once(name, Some(rate)), Some(limits.samples_burst.into()));
+        }
+        assert_eq!(at_once(QuotaName::SpansPerSecond, Some(7)), Some(70));
+        assert_eq!(at_once(QuotaName::SamplesPerSecond, None), None);
+        assert_eq!(at_once(QuotaName::ActiveSeries, Some(7)), None);
+    }
 }

@@ -23,6 +23,7 @@ struct Quota {
     default: Option<u64>,
     ceiling: Option<u64>,
     set: Option<u64>,
+    at_once: Option<u64>,
 }
 
 impl Quota {
@@ -67,11 +68,16 @@ async fn show_quotas(
                 quota.show(quota.set, "-"),
                 quota.show(quota.default, "no limit"),
                 quota.show(quota.ceiling, "no bound"),
+                quota.show(quota.at_once, "-"),
             ]
         })
         .collect();
     writeln!(out, "Limits of {}, on the plan {plan}:\n", tenant.name)?;
-    Ok(show::table(["LIMIT", "IN FORCE", "SET", "OF THE PLAN", "CAN BE SET UP TO"], &rows, out)?)
+    Ok(show::table(
+        ["LIMIT", "IN FORCE", "SET", "OF THE PLAN", "CAN BE SET UP TO", "AT MOST AT ONCE"],
+        &rows,
+        out,
+    )?)
 }
 
 async fn set(args: &SetQuotaArgs, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
@@ -135,7 +141,14 @@ mod tests {
 
     #[test]
     fn what_was_set_on_a_larger_plan_does_not_stand_in_the_way_of_other_limits() {
-        let quota = |set, ceiling| Quota { name: String::new(), value: None, default: None, ceiling, set };
+        let quota = |set, ceiling| Quota {
+            name: String::new(),
+            value: None,
+            default: None,
+            ceiling,
+            set,
+            at_once: None,
+        };
         assert_eq!(quota(Some(500_000), Some(1_000)).kept(), Some(1_000));
         assert_eq!(quota(Some(500), Some(1_000)).kept(), Some(500));
         assert_eq!(quota(Some(500_000), None).kept(), Some(500_000));
