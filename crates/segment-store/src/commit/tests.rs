@@ -5,9 +5,7 @@ use crate::testing::{
     Delayed, Faults, Faulty, Hook, Hooked, MemoryBucket, RecordingTail, Request, SimClock, TailEvent,
     float_rows, floats_of, tenant,
 };
-use crate::{
-    BucketError, Counted, FlushOutcome, PutCondition, TailOffer, list_fresh, read_fresh_partitions,
-};
+use crate::{BucketError, Counted, FlushOutcome, PutCondition, TailOffer, list_fresh, read_fresh_partitions};
 
 const SHARD: ShardId = ShardId(0);
 /// 2026-01-01
