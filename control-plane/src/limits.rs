@@ -26,6 +26,9 @@ pub const MAX_EMAIL_BYTES: usize = 254;
 /// Longest name of an organisation, a tenant or a key, in characters.
 pub const MAX_NAME_CHARS: usize = 80;
 
+/// Most of what is wrong with a body that its sender is told, in characters: it repeats what was sent.
+pub const MAX_TOLD_CHARS: usize = 400;
+
 /// Passwords hashed at once in one process: each takes some 19 MiB and a core.
 pub const MAX_HASHES_AT_ONCE: usize = 4;
 
@@ -59,6 +62,10 @@ pub const MAX_INVITATIONS: i64 = 200;
 /// Most tenants of an organisation, deleted ones not counted.
 pub const MAX_TENANTS: i64 = 100;
 
+/// The data of a deleted tenant is deleted so much later, in ms: a day. By then its keys are refused everywhere, and what it had
+/// written is compacted, counted and in the database.
+pub const ERASURE_WAIT_MS: i64 = DAY_MS;
+
 /// Most keys of a tenant that are neither revoked nor expired.
 pub const MAX_KEYS: i64 = 200;
 
@@ -76,6 +83,9 @@ pub const DEAD_KEYS_LISTED_MS: i64 = 30 * DAY_MS;
 
 /// A region that telemetry has not named for so long, in ms, is one that production has left: 30 days.
 pub const FOOTPRINT_LIFE_MS: i64 = 30 * DAY_MS;
+
+/// A conflict with a tenant's place is over when telemetry has not named its region for so long, in ms: a day.
+pub const CONFLICT_LIFE_MS: i64 = DAY_MS;
 
 /// Longest id of a cell, in bytes.
 pub const MAX_CELL_ID_BYTES: usize = 40;

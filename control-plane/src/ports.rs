@@ -81,6 +81,21 @@ pub trait UsageSource: Send + Sync + Debug {
     async fn forget(&self, ids: &[String]) -> Result<(), UsageSourceError>;
 }
 
+/// What the data plane has of tenants.
+#[async_trait]
+pub trait TenantData: Send + Sync + Debug {
+    /// Deletes all of a tenant's data, its ledger among it, for good; none that comes later is kept. Doing it again is no error.
+    ///
+    /// # Errors
+    /// [`TenantDataError`] when it may not have been done.
+    async fn delete(&self, tenant: &str) -> Result<(), TenantDataError>;
+}
+
+/// A tenant's data cannot be deleted. Tried again later.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot delete a tenant's data")]
+pub struct TenantDataError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
 /// A version of a tenant's ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerState {

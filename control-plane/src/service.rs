@@ -29,7 +29,7 @@ use crate::db::{Db, DbError, OpenError};
 use crate::http;
 use crate::limits::{ACTIVITY_INTERVAL, CLEANUP_INTERVAL, FOLD_INTERVAL, OUTBOX_INTERVAL};
 use crate::payments::PaymentProvider;
-use crate::ports::{Clock, DirectoryPublisher, Mailer, UsageSource};
+use crate::ports::{Clock, DirectoryPublisher, Mailer, TenantData, UsageSource};
 use crate::random::Random;
 use crate::secret::Secret;
 
@@ -60,6 +60,8 @@ pub struct Parts {
     pub publisher: Arc<dyn DirectoryPublisher>,
     /// What was used.
     pub usage: Arc<dyn UsageSource>,
+    /// What there is of tenants.
+    pub data: Arc<dyn TenantData>,
     /// Who takes money.
     pub payments: Arc<dyn PaymentProvider>,
     /// How mails go out.
@@ -99,10 +101,17 @@ struct News {
     came: Notify,
 }
 
+/// The data plane, as far as it is billed and cleared up.
+#[derive(Clone)]
+struct DataPlane {
+    usage: Arc<dyn UsageSource>,
+    data: Arc<dyn TenantData>,
+}
+
 /// A running control plane.
 pub struct ControlPlane {
     app: Arc<App>,
-    usage: Arc<dyn UsageSource>,
+    plane: DataPlane,
     news: Arc<News>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -114,8 +123,20 @@ impl ControlPlane {
     /// # Errors
     /// [`StartError`].
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { settings, clock, publisher, usage, payments, mailer, signer, root, operator_token, seed } =
-            parts;
+        let Parts {
+            settings,
+            clock,
+            publisher,
+            usage,
+            data,
+            payments,
+            mailer,
+            signer,
+            root,
+            operator_token,
+            seed,
+        } = parts;
+        let plane = DataPlane { usage, data };
         let random = Random::from_seed(seed);
         let passwords =
             Passwords::new(settings.password_cost, &random).map_err(|_| StartError::PasswordCost)?;
@@ -145,9 +166,9 @@ impl ControlPlane {
             tokio::spawn(publish(Arc::clone(&app), publisher, signer, stop.clone())),
             tokio::spawn(clean_up(Arc::clone(&app), stop.clone())),
             tokio::spawn(deliver(postman, stop.clone())),
-            tokio::spawn(bill(Arc::clone(&app), Arc::clone(&usage), Arc::clone(&news), stop.clone())),
+            tokio::spawn(bill(Arc::clone(&app), plane.clone(), Arc::clone(&news), stop.clone())),
         ];
-        Ok(Self { app, usage, news, stop, tasks: Mutex::new(tasks) })
+        Ok(Self { app, plane, news, stop, tasks: Mutex::new(tasks) })
     }
 
     /// The routes, all under `/api/control/v1/`. Requests should carry the client's address as
@@ -168,13 +189,13 @@ impl ControlPlane {
         self.news.came.notify_one();
     }
 
-    /// Does at once what is done at intervals: counts reports, folds all ledgers, compares what is spent with limits, and makes
-    /// invoices final that are due. Doing it again does nothing.
+    /// Does at once what is done at intervals: counts reports, folds all ledgers, compares what is spent with limits, makes
+    /// invoices final that are due, ends conflicts that are over, and deletes the data of deleted tenants. Doing it again does nothing.
     ///
     /// # Errors
     /// When the data plane's records or the database cannot be reached; what was done stays done.
     pub async fn settle_usage(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(settle_usage(&self.app, &*self.usage).await?)
+        Ok(settle_usage(&self.app, &self.plane).await?)
     }
 
     /// Puts an organisation on another plan. `false` when there is no such organisation.
@@ -266,14 +287,19 @@ async fn clean_up(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-async fn settle_usage(app: &App, usage: &dyn UsageSource) -> Result<(), FoldError> {
-    let counted = app.count_activity(usage).await;
-    let folded = app.fold_usage(usage).await;
+async fn settle_usage(app: &App, DataPlane { usage, data }: &DataPlane) -> Result<(), FoldError> {
+    let counted = app.count_activity(&**usage).await;
+    if counted.is_ok() {
+        // Whatever was seen lately is known.
+        app.end_conflicts().await?;
+    }
+    let folded = app.fold_usage(&**usage).await;
     // Whatever failed: what there is of usage is compared with limits.
     app.watch_spending().await?;
     both(counted, folded)?;
     // All ledgers were folded after the grace of what is due had ended.
     app.finalise_invoices().await?;
+    app.erase_tenants(&**data).await?;
     Ok(())
 }
 
@@ -286,7 +312,8 @@ fn both(counted: Result<(), FoldError>, folded: Result<(), FoldError>) -> Result
 }
 
 /// Keeps usage, spend limits and invoices current: what there is news of at once, and everything at intervals.
-async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop: CancellationToken) {
+async fn bill(app: Arc<App>, plane: DataPlane, news: Arc<News>, stop: CancellationToken) {
+    let usage = &*plane.usage;
     let mut failing = false;
     let (mut folded_at, mut counted_at) = (None, None);
     loop {
@@ -298,11 +325,11 @@ async fn bill(app: Arc<App>, usage: Arc<dyn UsageSource>, news: Arc<News>, stop:
         let round = async {
             if is_due {
                 news.tenants.lock().clear();
-                return settle_usage(&app, &*usage).await;
+                return settle_usage(&app, &plane).await;
             }
-            let counted = if reported { app.count_activity(&*usage).await } else { Ok(()) };
+            let counted = if reported { app.count_activity(usage).await } else { Ok(()) };
             let tenants = std::mem::take(&mut *news.tenants.lock());
-            let folded = app.fold_tenants(&*usage, tenants.iter().cloned()).await;
+            let folded = app.fold_tenants(usage, tenants.iter().cloned()).await;
             let watched = app.watch_spending_of_tenants(&tenants).await;
             if folded.is_err() || watched.is_err() {
                 news.tenants.lock().extend(tenants);

@@ -60,7 +60,7 @@ impl App {
         let signup = signups::find(change.conn(), &token.sha256(), now_ms).await?;
         drop(change);
         let signup = signup.ok_or(AppError::Unauthenticated(BAD_LINK))?;
-        self.throttle.password(&signup.email)?;
+        self.throttle.confirmation(&signup.email)?;
         if !self.passwords.verify(password, Some(signup.password_hash.clone())).await? {
             return Err(AppError::Unauthenticated("the password is not the one of this signup"));
         }
@@ -186,7 +186,7 @@ impl App {
 
     /// For what needs more than a session that somebody may have left open.
     pub(super) async fn check_password(&self, user: &UserRow, password: Secret) -> Result<(), AppError> {
-        self.throttle.password(&user.email)?;
+        self.throttle.confirmation(&user.email)?;
         if self.passwords.verify(password, Some(user.password_hash.clone())).await? {
             Ok(())
         } else {

@@ -60,9 +60,6 @@ impl App {
         actor.operator()?;
         let now_ms = self.now_ms();
         let now_s = now_ms.div_euclid(1000);
-        if !matches!(new.kind, CreditKind::Sla | CreditKind::Promotion) {
-            return Err(AppError::invalid("kind", "is sla or promotion; others come about by themselves"));
-        }
         if new.micros <= 0 {
             return Err(AppError::invalid("micros", "is more than zero"));
         }
@@ -112,7 +109,11 @@ impl App {
                 "kind": credit.kind, "micros": new.micros, "currency": credit.currency, "reason": credit.reason,
             }),
         };
-        change.commit(Scope::Organisation(organisation_id), entry).await?;
+        change.note(Scope::Organisation(organisation_id), &entry).await?;
+        // It may pay for what had reached the spend limit.
+        let decided = self.decide_spending_too(&mut change, organisation_id).await?;
+        change.commit_silently().await?;
+        self.tell_spending(organisation_id, decided).await;
         Ok(credit)
     }
 }

@@ -47,6 +47,8 @@ impl From<InvoiceError> for AppError {
 pub(crate) struct Bill {
     pub(crate) invoice: Invoice,
     pub(crate) input: InvoiceInput,
+    /// All that ledgers had by then is in it; `None` where nobody knows.
+    pub(crate) as_of_ms: Option<i64>,
     /// `None` for a draft.
     pub(crate) row: Option<InvoiceRow>,
 }
@@ -99,13 +101,15 @@ impl Books {
 
     /// What the invoice of an open month is computed from.
     async fn input(&self, db: &mut AnyConnection, month: Month) -> Result<InvoiceInput, InvoiceError> {
-        let rows = rows_of(db, &self.organisation, month).await?;
+        let rows = self.rows_of(db, month).await?;
+        let names = tenants::names_ever(&mut *db, &self.organisation).await?;
         let mut input = InvoiceInput {
             organisation: self.organisation.clone(),
             month,
             plans: self.plans.clone(),
             terms: self.terms.clone(),
             rows,
+            tenant_names: names.into_iter().collect(),
             attribution: self.attribution(db, month).await?,
             credits: self.credits.clone(),
             billed: Vec::new(),
@@ -113,15 +117,28 @@ impl Books {
         for row in &self.finals {
             let earlier: Month = row.month.parse()?;
             let since_ms = row.finalised_at_ms.saturating_sub(CLOCK_SLACK_MS);
-            if usage::changed_since(db, &self.organisation, hours_of(earlier), since_ms).await? {
+            if usage::changed_since(db, &self.organisation, self.hours_of(earlier), since_ms).await? {
                 let documents = invoices::documents_since(db, &self.organisation, &row.month).await?;
                 let since: Vec<Invoice> =
                     documents.iter().map(|text| from_json(text)).collect::<Result<_, _>>()?;
                 input.billed.push(BilledMonth::from_invoices(earlier, &since));
-                input.rows.extend(rows_of(db, &self.organisation, earlier).await?);
+                input.rows.extend(self.rows_of(db, earlier).await?);
             }
         }
         Ok(input)
+    }
+
+    /// The hours that count in a month: those that begin in it, and in the month of the signup all before them.
+    fn hours_of(&self, month: Month) -> (i64, i64) {
+        let (from, until) = hours_of(month);
+        let signup_s = self.terms.iter().map(|term| term.from_s).min();
+        let is_first = signup_s.is_some_and(|signup_s| month.span().contains(signup_s));
+        (if is_first { i64::MIN } else { from }, until)
+    }
+
+    async fn rows_of(&self, db: &mut AnyConnection, month: Month) -> Result<Vec<UsageRow>, DbError> {
+        let (from, until) = self.hours_of(month);
+        usage::of_organisation(db, &self.organisation, from, until).await
     }
 
     async fn attribution(&self, db: &mut AnyConnection, month: Month) -> Result<Vec<Attribution>, DbError> {
@@ -174,15 +191,6 @@ impl Books {
     }
 }
 
-async fn rows_of(
-    db: &mut AnyConnection,
-    organisation_id: &str,
-    month: Month,
-) -> Result<Vec<UsageRow>, DbError> {
-    let (from, until) = hours_of(month);
-    usage::of_organisation(db, organisation_id, from, until).await
-}
-
 impl App {
     /// An organisation's invoice of a month, whoever asks: the final one, or the draft.
     pub(crate) async fn bill_of(
@@ -196,11 +204,22 @@ impl App {
             let text = invoices::text(&mut *db, organisation_id, &name).await?;
             let text = text.ok_or(DbError::Failed(sqlx::Error::RowNotFound))?;
             let (invoice, input) = (from_json(&text.document)?, from_json(&text.input)?);
-            return Ok(Some(Bill { invoice, input, row: Some(row) }));
+            return Ok(Some(Bill { invoice, input, as_of_ms: row.as_of_ms, row: Some(row) }));
         }
-        let books = Books::read(&mut db, organisation_id).await?;
-        let draft = books.draft(&mut db, month).await?;
-        Ok(draft.map(|(invoice, input)| Bill { invoice, input, row: None }))
+        Self::draft_of(&mut db, organisation_id, month).await
+    }
+
+    /// An organisation's draft of a month that is not final.
+    pub(super) async fn draft_of(
+        db: &mut AnyConnection,
+        organisation_id: &str,
+        month: Month,
+    ) -> Result<Option<Bill>, InvoiceError> {
+        // First: what comes while the rest is read may or may not be in it.
+        let as_of_ms = usage::all_read_until(&mut *db, organisation_id).await?;
+        let books = Books::read(&mut *db, organisation_id).await?;
+        let draft = books.draft(&mut *db, month).await?;
+        Ok(draft.map(|(invoice, input)| Bill { invoice, input, as_of_ms, row: None }))
     }
 
     /// An organisation's invoice of a month up to this one.
@@ -226,10 +245,13 @@ impl App {
         month: &str,
     ) -> Result<InvoiceExport, AppError> {
         let bill = self.invoice(actor, organisation_id, month).await?;
+        let names = tenants::names_ever(self.db.pool(), organisation_id).await?;
         Ok(InvoiceExport {
             format: InvoiceExport::FORMAT,
             number: bill.row.as_ref().and_then(|row| u64::try_from(row.number).ok()),
-            tenants: tenants::ids_ever(self.db.pool(), organisation_id).await?,
+            as_of_ms: bill.as_of_ms,
+            tenants: names.into_iter().map(|(id, _)| id).collect(),
+            without_ledger: tenants::erased(self.db.pool(), organisation_id).await?,
             invoice: bill.invoice,
             input: bill.input,
         })

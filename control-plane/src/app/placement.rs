@@ -4,6 +4,7 @@
 //! the cells with what is free in them. Placements have their turn one after the other, so that no room is promised twice.
 
 mod cells;
+mod conflicts;
 pub(crate) mod decision;
 mod footprint;
 
@@ -194,6 +195,7 @@ impl App {
         let capacity =
             i64::try_from(cell.capacity).map_err(|_| AppError::invalid("capacity", "is too large"))?;
         let mut change = self.db.change().await?;
+        change.lock(Scope::Operator).await?;
         placements::take_turn(change.conn()).await?;
         let known = cell_rows::all(change.conn()).await?;
         let before = known.iter().find(|row| row.id == cell.id);
@@ -214,14 +216,23 @@ impl App {
             used: 0,
         };
         cell_rows::put(change.conn(), &row).await?;
-        change.commit_silently().await?;
-        tracing::info!(
-            cell = row.id,
-            region = row.region,
-            capacity,
-            open = cell.open,
-            "the operator set a cell"
-        );
+        let shown = |row: &CellRow| {
+            json!({
+                "region": row.region,
+                "depends_on": row.depends_on,
+                "capacity": row.capacity,
+                "cost_index": row.cost_index,
+                "open": row.closed_at_ms.is_none(),
+            })
+        };
+        let entry = Entry {
+            at_ms: self.now_ms(),
+            actor: actor.name(),
+            action: "cell.set",
+            subject: &row.id,
+            details: json!({ "before": before.map(shown), "cell": shown(&row) }),
+        };
+        change.commit(Scope::Operator, entry).await?;
         Ok(())
     }
 
@@ -254,8 +265,6 @@ impl App {
             decided_at_ms: now_ms,
         };
         placements::put(change.conn(), &row).await?;
-        let standby = standby.map(String::as_str);
-        placements::resolve_conflicts_elsewhere(change.conn(), &tenant.id, home, standby, now_ms).await?;
         Ok(decision)
     }
 
@@ -296,6 +305,7 @@ impl App {
         let (mut change, tenant) = self.change_tenant(actor, tenant_id, Permission::ManageTenants).await?;
         let before = placements::of_tenant(change.conn(), tenant_id).await?;
         let decision = self.place_tenant(&mut change, &tenant, &declaration).await?;
+        let ended = self.end_conflicts_in(&mut change, tenant_id).await?;
         let now_ms = self.now_ms();
         change.touch_directory(&self.random, now_ms).await?;
         let entry = Entry {
@@ -308,6 +318,7 @@ impl App {
                 "before": cells_of(before.as_ref()),
                 "home": decision.home.cell,
                 "standby": decision.standby.as_ref().map(|standby| &standby.cell),
+                "conflicts_ended": ended,
             }),
         };
         change.commit(Scope::Organisation(&tenant.organisation_id), entry).await?;

@@ -75,6 +75,7 @@ impl App {
             return Err(AppError::invalid("effective_from_s", "is later than now, in Unix seconds"));
         }
         let mut change = self.db.change().await?;
+        change.lock(Scope::Operator).await?;
         let all = plans::all(change.conn()).await?;
         let latest = all.iter().filter(|other| other.plan == plan.as_str()).max_by_key(|other| other.version);
         if let Some(latest) = latest {
@@ -99,12 +100,15 @@ impl App {
         if !plans::add(change.conn(), version).await? {
             return Err(AppError::Conflict("there is a version with this number already".to_owned()));
         }
-        change.commit_silently().await?;
-        tracing::info!(
-            plan = version.plan,
-            version = version.version,
-            "the operator added a price plan's version"
-        );
+        let subject = format!("{} v{}", version.plan, version.version);
+        let entry = Entry {
+            at_ms: self.now_ms(),
+            actor: actor.name(),
+            action: "price_plan.add",
+            subject: &subject,
+            details: json!({ "version": version }),
+        };
+        change.commit(Scope::Operator, entry).await?;
         Ok(())
     }
 
@@ -126,8 +130,12 @@ impl App {
             subject: id,
             details: json!({ "plan": plan.as_str() }),
         };
-        change.commit(Scope::Organisation(id), entry).await?;
+        change.note(Scope::Organisation(id), &entry).await?;
+        // Other prices may be within the spend limit, or beyond it.
+        let decided = self.decide_spending_too(&mut change, id).await?;
+        change.commit_silently().await?;
         self.directory_changed.notify_one();
+        self.tell_spending(id, decided).await;
         Ok(true)
     }
 }

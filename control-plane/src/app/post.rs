@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::quotas::plan::QuotaName;
+use crate::billing::money::group_thousands;
 use crate::limits::{MAIL_TIME, MAX_MAILS_WAITING};
 use crate::ports::{Mail, MailError, Mailer};
 use crate::secret::Secret;
@@ -58,19 +60,30 @@ impl PostOffice {
     pub(crate) fn invite(&self, to: &str, organisation: &str, token: &Secret) {
         let text = format!(
             "You are invited to join {organisation} at Farwatch.\n\n\
-             To join, open this link within a week, and log in or sign up with this e-mail address:\n\n{}\n",
+             To join, open this link within a week. It takes an account with this e-mail address; if you have none, sign up first \
+             (`farwatch signup`):\n\n{}\n",
             self.link("join", token)
         );
         self.send(to, "You are invited to an organisation at Farwatch", text);
     }
 
-    pub(crate) fn limit_nearly_reached(&self, to: &str, tenant: &str, limit: &str, used: u64, allowed: u64) {
+    pub(crate) fn limit_near(&self, to: &str, tenant: &str, limit: QuotaName, used: u64, allowed: u64) {
+        let (name, unit) = (limit.as_str(), limit.unit());
+        let (shown, bound) = (group_thousands(used), group_thousands(allowed));
+        let (subject, what) = if used >= allowed {
+            let subject = format!("{tenant} has reached its limit of {bound} {unit}");
+            (subject, format!("{tenant} has reached its limit {name}: {shown} {unit}, of {bound}."))
+        } else {
+            let percent = u128::from(used) * 100 / u128::from(allowed);
+            let subject = format!("{tenant} uses {percent} % of its limit of {bound} {unit}");
+            (subject, format!("{tenant} uses {percent} % of its limit {name}: {shown} {unit}, of {bound}."))
+        };
         let text = format!(
-            "{tenant} uses {used} of its limit {limit} of {allowed}.\n\n\
+            "{what}\n\n\
              What goes beyond a limit is refused, that of API keys of the lowest priority first. Limits can be changed: PUT \
              /api/control/v1/tenants/TENANT/quotas, or `farwatch quota`.\n"
         );
-        self.send(to, &format!("{tenant} has nearly reached its limit {limit}"), text);
+        self.send(to, &subject, text);
     }
 
     pub(crate) fn placement_conflict(&self, to: &str, tenant: &str, told: &str) {

@@ -131,35 +131,31 @@ impl App {
         Ok(())
     }
 
-    /// Tells who may change a tenant's limits that one is nearly reached: once in [`LIMIT_NOTICE_PAUSE_MS`].
+    /// Tells who may change a tenant's limits that one is nearly reached, and that it is: each once in [`LIMIT_NOTICE_PAUSE_MS`].
     pub(super) async fn note_limit(&self, near: &LimitNear) -> Result<(), AppError> {
         let Some(name) = QuotaName::parse(&near.limit) else { return Ok(()) };
         let Some(tenant) = tenants::by_id(self.db.pool(), &near.tenant).await? else { return Ok(()) };
         let now_ms = self.now_ms();
-        let told = quotas::told_at(self.db.pool(), &tenant.id, name.as_str()).await?;
+        let is_reached = near.used >= near.allowed;
+        let notice = if is_reached { format!("{} reached", name.as_str()) } else { name.as_str().to_owned() };
+        let told = quotas::told_at(self.db.pool(), &tenant.id, &notice).await?;
         if told.is_some_and(|told| now_ms.saturating_sub(told) < LIMIT_NOTICE_PAUSE_MS) {
             return Ok(());
         }
         let mut change = self.db.change().await?;
         change.lock(Scope::Organisation(&tenant.organisation_id)).await?;
-        quotas::note_told(change.conn(), &tenant.id, name.as_str(), now_ms).await?;
+        quotas::note_told(change.conn(), &tenant.id, &notice, now_ms).await?;
         let entry = Entry {
             at_ms: now_ms,
             actor: "operator".to_owned(),
-            action: "quota.nearly_reached",
+            action: if is_reached { "quota.reached" } else { "quota.nearly_reached" },
             subject: &tenant.id,
             details: json!({ "name": name.as_str(), "limit": near.allowed, "used": near.used }),
         };
         change.commit(Scope::Organisation(&tenant.organisation_id), entry).await?;
         for member in members::all(self.db.pool(), &tenant.organisation_id).await? {
             if Role::parse(&member.role).is_some_and(|role| role.may(Permission::ManageQuotas)) {
-                self.post.limit_nearly_reached(
-                    &member.email,
-                    &tenant.name,
-                    name.as_str(),
-                    near.used,
-                    near.allowed,
-                );
+                self.post.limit_near(&member.email, &tenant.name, name, near.used, near.allowed);
             }
         }
         Ok(())

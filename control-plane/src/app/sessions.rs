@@ -36,7 +36,8 @@ impl App {
     ) -> Result<SessionTokens, AppError> {
         let email = email::normalised(address)?;
         self.throttle.address(peer)?;
-        self.throttle.password(&email)?;
+        let delay = self.throttle.password(&email, peer)?;
+        tokio::time::sleep(delay).await;
         let user = users::by_email(self.db.pool(), &email).await?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let good = self.passwords.verify(password, hash).await?;
@@ -65,6 +66,7 @@ impl App {
         let details = json!({ "address": peer.map(|peer| peer.to_string()), "second_factor": good.map(GoodCode::as_str) });
         let entry = entry(now_ms, &user.id, &session_id, "session.start", details);
         change.commit(Scope::Account(&user.id), entry).await?;
+        self.throttle.welcome(&email, peer);
         Ok(tokens)
     }
 

@@ -5,10 +5,12 @@ use serde_json::json;
 use super::access::Actor;
 use super::placement::decision::Declaration;
 use super::{App, checked_name};
-use crate::db::change::{Entry, Scope};
+use crate::db::DbError;
+use crate::db::change::{Change, Entry, Scope};
 use crate::db::tenants::{self, TenantRow};
 use crate::error::AppError;
-use crate::limits::MAX_TENANTS;
+use crate::limits::{ERASURE_WAIT_MS, MAX_TENANTS};
+use crate::ports::TenantData;
 use crate::role::Permission;
 
 /// How long data is kept, in days: thirteen months, so that a month can be compared with last year's.
@@ -33,6 +35,7 @@ impl App {
                 "an organisation has {MAX_TENANTS} tenants at most; delete one first"
             )));
         }
+        check_free(&mut change, organisation_id, &name, None).await?;
         let now_ms = self.now_ms();
         let tenant = TenantRow {
             id: self.random.id("ten"),
@@ -81,6 +84,7 @@ impl App {
     pub(crate) async fn rename_tenant(&self, actor: &Actor, id: &str, name: &str) -> Result<(), AppError> {
         let name = checked_name(name)?;
         let (mut change, tenant) = self.change_tenant(actor, id, Permission::ManageTenants).await?;
+        check_free(&mut change, &tenant.organisation_id, &name, Some(id)).await?;
         tenants::rename(change.conn(), id, &name).await?;
         let entry = Entry {
             at_ms: self.now_ms(),
@@ -93,11 +97,13 @@ impl App {
         Ok(())
     }
 
-    /// Deletes it: its keys are good no more within seconds. Its data stays until the operator deletes it.
+    /// Deletes it: its keys are good no more within seconds, and its data is deleted [`ERASURE_WAIT_MS`] later. What it used stays in
+    /// the database, since invoices are kept.
     pub(crate) async fn delete_tenant(&self, actor: &Actor, id: &str) -> Result<(), AppError> {
         let (mut change, tenant) = self.change_tenant(actor, id, Permission::ManageTenants).await?;
         let now_ms = self.now_ms();
         tenants::delete(change.conn(), id, now_ms).await?;
+        self.end_conflicts_in(&mut change, id).await?;
         change.touch_directory(&self.random, now_ms).await?;
         let entry = Entry {
             at_ms: now_ms,
@@ -110,4 +116,50 @@ impl App {
         self.directory_changed.notify_one();
         Ok(())
     }
+
+    /// Deletes the data of tenants that were deleted long enough ago. To be called when all ledgers are folded: they go with the
+    /// data. Doing it again does nothing.
+    pub(crate) async fn erase_tenants(&self, data: &dyn TenantData) -> Result<(), DbError> {
+        for tenant in tenants::to_erase(self.db.pool(), self.now_ms() - ERASURE_WAIT_MS).await? {
+            if let Err(error) = data.delete(&tenant.id).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(
+                    tenant = tenant.id,
+                    error,
+                    "cannot delete a tenant's data; it is tried again"
+                );
+                continue;
+            }
+            let mut change = self.db.change().await?;
+            change.lock(Scope::Organisation(&tenant.organisation_id)).await?;
+            let now_ms = self.now_ms();
+            if !tenants::note_erased(change.conn(), &tenant.id, now_ms).await? {
+                continue;
+            }
+            let entry = Entry {
+                at_ms: now_ms,
+                actor: "operator".to_owned(),
+                action: "tenant.erase",
+                subject: &tenant.id,
+                details: json!({}),
+            };
+            change.commit(Scope::Organisation(&tenant.organisation_id), entry).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a name that another tenant of the organisation, which is locked, has.
+async fn check_free(
+    change: &mut Change,
+    organisation_id: &str,
+    name: &str,
+    but_by: Option<&str>,
+) -> Result<(), AppError> {
+    if tenants::is_taken(change.conn(), organisation_id, name, but_by).await? {
+        return Err(AppError::Conflict(format!(
+            "the organisation has a tenant with the name {name:?} already; choose another name"
+        )));
+    }
+    Ok(())
 }

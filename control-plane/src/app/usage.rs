@@ -19,6 +19,14 @@ pub(crate) fn hours_of(month: Month) -> (i64, i64) {
     (span.start_s / HOUR_S, span.end_s / HOUR_S)
 }
 
+/// What was used.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// All that ledgers had by then is in the rows; `None` before they were read for the first time.
+    pub(crate) as_of_ms: Option<i64>,
+    pub(crate) rows: Vec<UsageRow>,
+}
+
 impl App {
     /// The month that it is.
     pub(crate) fn this_month(&self) -> Result<Month, AppError> {
@@ -42,10 +50,12 @@ impl App {
         actor: &Actor,
         organisation_id: &str,
         month: Month,
-    ) -> Result<Vec<UsageRow>, AppError> {
+    ) -> Result<Usage, AppError> {
         self.role_in(actor, organisation_id, Permission::ReadUsage).await?;
+        let as_of_ms = usage::all_read_until(self.db.pool(), organisation_id).await?;
         let (from, until) = hours_of(month);
-        Ok(usage::of_organisation(self.db.pool(), organisation_id, from, until).await?)
+        let rows = usage::of_organisation(self.db.pool(), organisation_id, from, until).await?;
+        Ok(Usage { as_of_ms, rows })
     }
 
     /// The hourly usage of a tenant.
@@ -54,9 +64,11 @@ impl App {
         actor: &Actor,
         tenant_id: &str,
         month: Month,
-    ) -> Result<Vec<UsageRow>, AppError> {
+    ) -> Result<Usage, AppError> {
         self.tenant_for(actor, tenant_id, Permission::ReadUsage).await?;
+        let as_of_ms = usage::read_until(self.db.pool(), tenant_id).await?;
         let (from, until) = hours_of(month);
-        Ok(usage::of_tenant(self.db.pool(), tenant_id, from, until).await?)
+        let rows = usage::of_tenant(self.db.pool(), tenant_id, from, until).await?;
+        Ok(Usage { as_of_ms, rows })
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::charge::Charges;
 use super::fold::Used;
 use super::money::{divide, too_large};
-use super::{Attribution, BillingError, Dimension, Meter, Signal};
+use super::{Attribution, BillingError, Dimension, InvoiceInput, Meter, Signal};
 
 /// What a part of the cost is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub enum Cause {
 pub struct CostPart {
     /// What it is for.
     pub cause: Cause,
+    /// What a tenant was called when this was computed; `None` where there is no other name than that in `cause`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Samples.
     pub samples: u64,
     /// Spans.
@@ -41,6 +44,15 @@ pub struct CostPart {
     pub charge_micros: i64,
     /// Its part of the total after credits, in micro-units: in proportion to `charge_micros`.
     pub payable_micros: i64,
+}
+
+impl CostPart {
+    /// What it is for, where that has a name: with what people call it before its id.
+    #[must_use]
+    pub fn named(&self) -> Option<String> {
+        let Cause::Named(name) = &self.cause else { return None };
+        Some(self.label.as_ref().map_or_else(|| name.clone(), |label| format!("{label} ({name})")))
+    }
 }
 
 /// The parts of an invoice by each dimension. In each, `charge_micros` sums to the subtotal and `payable_micros` to the total.
@@ -62,10 +74,11 @@ pub struct Breakdown {
 /// [`BillingError::TooLarge`] where a sum does not fit.
 pub(crate) fn breakdown(
     charges: &Charges<'_>,
-    attribution: &[Attribution],
+    input: &InvoiceInput,
     earlier_micros: i64,
     total_micros: i64,
 ) -> Result<Breakdown, BillingError> {
+    let attribution = &input.attribution;
     let dimension =
         |parts: &dyn Fn(&Used<'_>) -> Parts| one_dimension(charges, parts, earlier_micros, total_micros);
     let by = |name: fn(&str, Signal) -> String| {
@@ -79,8 +92,14 @@ pub(crate) fn breakdown(
     };
     let metrics = Weights::of(attribution, Dimension::Metric);
     let api_keys = Weights::of(attribution, Dimension::ApiKey);
+    let mut by_tenant = dimension(&by(|tenant, _| tenant.to_owned()))?;
+    for part in &mut by_tenant {
+        if let Cause::Named(id) = &part.cause {
+            part.label = input.tenant_names.get(id).cloned();
+        }
+    }
     Ok(Breakdown {
-        by_tenant: dimension(&by(|tenant, _| tenant.to_owned()))?,
+        by_tenant,
         by_signal: dimension(&by(|_, signal| signal.as_str().to_owned()))?,
         by_metric: dimension(&|used| metrics.divide(used))?,
         by_api_key: dimension(&|used| api_keys.divide(used))?,
@@ -167,6 +186,7 @@ fn one_dimension(
     for (cause, sums) in causes {
         done.push(CostPart {
             cause,
+            label: None,
             samples: stated(sums.quantities[0], Meter::Samples)?,
             spans: stated(sums.quantities[1], Meter::Spans)?,
             stored_bytes: stated(sums.quantities[2], Meter::StoredBytes)?,

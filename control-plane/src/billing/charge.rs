@@ -2,7 +2,7 @@
 
 use super::fold::{MonthUsage, fold};
 use super::money::{price, round_half_even, sum, too_large};
-use super::plan::{Phase, phases};
+use super::plan::{Phase, phases, signup_s};
 use super::{BillingError, Currency, Line, LineKind, Meter, Month, PlanVersion, Span, Term, UsageRow};
 
 /// What a month costs before credits, and what it was computed from.
@@ -36,7 +36,7 @@ pub(crate) fn charge<'a>(
     rows: &'a [UsageRow],
 ) -> Result<Charges<'a>, BillingError> {
     let phases = phases(month, plans, terms)?;
-    let usage = fold(month, &phases, rows);
+    let usage = fold(month, &phases, signup_s(terms), rows);
     let currency = common_currency(&phases)?;
     let coverage = Coverage {
         covered_s: phases.iter().map(|phase| phase.span.seconds()).sum(),

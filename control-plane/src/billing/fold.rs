@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::month::HOUR_S;
-use super::plan::{Phase, phase_of_hour};
+use super::plan::{Phase, counted_at_s, phase_at};
 use super::{Meter, Month, Signal, UsageRow};
 
 /// The usage of one meter in one phase, whole and by who used it.
@@ -20,19 +19,24 @@ pub(crate) struct Used<'a> {
 pub(crate) struct MonthUsage<'a> {
     /// By phase, then by meter in the order of [`Meter::ALL`].
     pub(crate) phases: Vec<[Used<'a>; 4]>,
-    /// What was used while no plan was in force, by meter.
+    /// What was used after one plan ended and before another began, by meter.
     pub(crate) outside: [u128; 4],
 }
 
-/// Adds up the rows of a month, in whatever order and pieces they come.
-pub(crate) fn fold<'a>(month: Month, phases: &[Phase<'_>], rows: &'a [UsageRow]) -> MonthUsage<'a> {
+/// Adds up the rows that count in a month, in whatever order and pieces they come.
+pub(crate) fn fold<'a>(
+    month: Month,
+    phases: &[Phase<'_>],
+    signup_s: Option<i64>,
+    rows: &'a [UsageRow],
+) -> MonthUsage<'a> {
     let mut usage = MonthUsage { phases: vec![Default::default(); phases.len()], outside: [0; 4] };
     for row in rows {
-        let hour_start_s = row.hour.saturating_mul(HOUR_S);
-        if !month.span().contains(hour_start_s) {
+        let at_s = counted_at_s(row.hour, signup_s);
+        if !month.span().contains(at_s) {
             continue;
         }
-        let phase = phase_of_hour(phases, hour_start_s);
+        let phase = phase_at(phases, at_s);
         for (index, meter) in Meter::ALL.into_iter().enumerate() {
             let whole = u128::from(row.quantities.of(meter));
             let Some(phase) = phase else {

@@ -1,5 +1,7 @@
 //! The invoice of a month: a pure function of usage, plans, terms, credits and what was billed before.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::adjustment::adjust;
@@ -23,8 +25,12 @@ pub struct InvoiceInput {
     pub plans: Vec<PlanVersion>,
     /// When it was on which plan.
     pub terms: Vec<Term>,
-    /// The usage of its tenants, in this month and in the months of `billed`. Rows of other months do not count.
+    /// The usage of its tenants, in this month and in the months of `billed`. Rows of other months do not count; hours before the
+    /// first term count in its month.
     pub rows: Vec<UsageRow>,
+    /// What its tenants are called, by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenant_names: BTreeMap<String, String>,
     /// What ingest counted by metric name and API key in this month; of other causes in other months nothing is asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attribution: Vec<Attribution>,
@@ -44,7 +50,7 @@ pub enum InvoiceStatus {
     Final,
 }
 
-/// Usage that is not charged, since no plan was in force.
+/// Usage that is not charged, since no plan was in force any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unbilled {
     /// What was used.
@@ -124,7 +130,7 @@ impl Invoice {
             rounding_micros: total_micros - left_micros,
             total_micros,
             unbilled,
-            breakdown: breakdown(&charges, &input.attribution, earlier_micros, total_micros)?,
+            breakdown: breakdown(&charges, input, earlier_micros, total_micros)?,
             credits,
             lines,
         })

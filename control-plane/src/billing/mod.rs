@@ -23,7 +23,8 @@
 //!   half to even. Lines are summed exactly. The total after credits is rounded once to what can be paid, half to even; the
 //!   rounding is stated.
 //! - **A month** is a calendar month in UTC. Plan versions cut it into phases, to the second; fees and minima count by the second.
-//! - **An hour's usage** belongs to the phase in force when the hour began; in the hour of a signup, to the first phase.
+//! - **An hour's usage** belongs to the phase in force when the hour began. What is stamped before the signup belongs to the first
+//!   phase, and so to the month of the signup: every sample is on an invoice, once.
 //! - **Tiers** go by the organisation's usage of the whole month, over all its tenants and phases. In a month that was not
 //!   covered whole, they are as much shorter, to the second.
 //! - **A draft is the final invoice** for the usage that is known: there is one computation.

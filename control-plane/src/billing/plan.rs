@@ -181,11 +181,22 @@ fn check_terms(terms: &[&Term]) -> Result<(), BillingError> {
     Ok(())
 }
 
-/// Which phase an hour's usage belongs to: the one in force when the hour began, else the first that began during it (the
-/// hour of a signup). An hour is never divided, since nobody knows when in it the usage was.
-pub(crate) fn phase_of_hour(phases: &[Phase<'_>], hour_start_s: i64) -> Option<usize> {
-    phases.iter().position(|phase| phase.span.contains(hour_start_s)).or_else(|| {
-        let hour = Span { start_s: hour_start_s, end_s: hour_start_s.saturating_add(HOUR_S) };
+/// When an organisation signed up, in Unix seconds: the beginning of its first term.
+pub(crate) fn signup_s(terms: &[Term]) -> Option<i64> {
+    terms.iter().map(|term| term.from_s).min()
+}
+
+/// When an hour's usage counts as used, in Unix seconds: at its beginning, but never before the signup. What is stamped before
+/// that was written after it all the same, by somebody who brought their past along, and is billed as the first of what they wrote.
+pub(crate) fn counted_at_s(hour: i64, signup_s: Option<i64>) -> i64 {
+    hour.saturating_mul(HOUR_S).max(signup_s.unwrap_or(i64::MIN))
+}
+
+/// Which phase the usage of an hour belongs to that is counted at an instant: the one in force then, else the first that began
+/// within an hour of it (a plan that was taken up again). An hour is never divided, since nobody knows when in it the usage was.
+pub(crate) fn phase_at(phases: &[Phase<'_>], at_s: i64) -> Option<usize> {
+    phases.iter().position(|phase| phase.span.contains(at_s)).or_else(|| {
+        let hour = Span { start_s: at_s, end_s: at_s.saturating_add(HOUR_S) };
         phases.iter().position(|phase| hour.contains(phase.span.start_s))
     })
 }

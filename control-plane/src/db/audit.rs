@@ -16,6 +16,12 @@ pub(crate) struct AuditRow {
 }
 
 pub(super) async fn add(db: &mut AnyConnection, scope: Scope<'_>, entry: &Entry<'_>) -> Result<(), DbError> {
+    let count = match scope {
+        Scope::Organisation(_) => "UPDATE organisations SET revision = revision + 1 WHERE id = $1",
+        Scope::Account(_) => "UPDATE users SET revision = revision + 1 WHERE id = $1",
+        Scope::Operator => "UPDATE operators SET revision = revision + 1 WHERE id = $1",
+    };
+    sqlx::query(count).bind(scope.id().to_owned()).execute(&mut *db).await?;
     let sql = match scope {
         Scope::Organisation(_) => {
             "INSERT INTO audit_log (scope, revision, at_ms, actor, action, subject, details)
@@ -24,6 +30,10 @@ pub(super) async fn add(db: &mut AnyConnection, scope: Scope<'_>, entry: &Entry<
         Scope::Account(_) => {
             "INSERT INTO audit_log (scope, revision, at_ms, actor, action, subject, details)
              SELECT id, revision, $2, $3, $4, $5, $6 FROM users WHERE id = $1"
+        }
+        Scope::Operator => {
+            "INSERT INTO audit_log (scope, revision, at_ms, actor, action, subject, details)
+             SELECT id, revision, $2, $3, $4, $5, $6 FROM operators WHERE id = $1"
         }
     };
     let done = sqlx::query(sql)

@@ -13,12 +13,15 @@ use crate::random::Random;
 pub(crate) enum Scope<'a> {
     Organisation(&'a str),
     Account(&'a str),
+    /// Who runs the control plane: what is no organisation's.
+    Operator,
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn id(self) -> &'a str {
         match self {
             Self::Organisation(id) | Self::Account(id) => id,
+            Self::Operator => "operator",
         }
     }
 }
@@ -59,8 +62,10 @@ impl Change {
     /// `false` when there is no such scope.
     pub(crate) async fn lock(&mut self, scope: Scope<'_>) -> Result<bool, DbError> {
         let sql = match scope {
-            Scope::Organisation(_) => "UPDATE organisations SET revision = revision + 1 WHERE id = $1",
-            Scope::Account(_) => "UPDATE users SET revision = revision + 1 WHERE id = $1",
+            // Only an entry in the log counts as a revision: whoever finds nothing to change leaves no gap.
+            Scope::Organisation(_) => "UPDATE organisations SET revision = revision WHERE id = $1",
+            Scope::Account(_) => "UPDATE users SET revision = revision WHERE id = $1",
+            Scope::Operator => "UPDATE operators SET revision = revision WHERE id = $1",
         };
         let done = sqlx::query(sql).bind(scope.id().to_owned()).execute(self.conn()).await?;
         Ok(done.rows_affected() == 1)
@@ -71,14 +76,20 @@ impl Change {
         outbox::add(self.conn(), &random.id("pub"), now_ms).await
     }
 
+    /// Puts an entry into the log of `scope`, which must be locked or made by this change.
+    pub(crate) async fn note(&mut self, scope: Scope<'_>, entry: &Entry<'_>) -> Result<(), DbError> {
+        audit::add(self.conn(), scope, entry).await
+    }
+
     /// Makes it so, with `entry` in the log of `scope`, which must be locked or made by this change.
     pub(crate) async fn commit(mut self, scope: Scope<'_>, entry: Entry<'_>) -> Result<(), DbError> {
-        audit::add(self.conn(), scope, &entry).await?;
+        self.note(scope, &entry).await?;
         self.transaction.commit().await?;
         Ok(())
     }
 
-    /// Makes it so without an entry: for what is no change in the eyes of its owner, such as a token that was used.
+    /// Makes it so without another entry: for what is noted already, and for what is no change in the eyes of its owner, such as a
+    /// token that was used.
     pub(crate) async fn commit_silently(self) -> Result<(), DbError> {
         self.transaction.commit().await?;
         Ok(())

@@ -14,6 +14,8 @@ pub(crate) struct InvoiceRow {
     pub(crate) total_micros: i64,
     pub(crate) finalised_at_ms: i64,
     pub(crate) paid_at_ms: Option<i64>,
+    /// Until when usage was known; `None` for those that are older than this.
+    pub(crate) as_of_ms: Option<i64>,
 }
 
 /// The next number. Whoever asks waits until the one before has made its invoice, or has not.
@@ -34,8 +36,8 @@ pub(crate) async fn add(
 ) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO invoices
-           (organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms, document, input)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+           (organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms, as_of_ms, document, input)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(invoice.organisation_id.clone())
     .bind(invoice.month.clone())
@@ -44,6 +46,7 @@ pub(crate) async fn add(
     .bind(invoice.total_micros)
     .bind(invoice.finalised_at_ms)
     .bind(invoice.paid_at_ms)
+    .bind(invoice.as_of_ms)
     .bind(document)
     .bind(input)
     .execute(db)
@@ -57,7 +60,7 @@ pub(crate) async fn of_organisation(
     organisation_id: &str,
 ) -> Result<Vec<InvoiceRow>, DbError> {
     let rows = sqlx::query_as(
-        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms FROM invoices
+        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms, as_of_ms FROM invoices
          WHERE organisation_id = $1 ORDER BY month",
     )
     .bind(organisation_id.to_owned())
@@ -72,7 +75,7 @@ pub(crate) async fn of_month(
     month: &str,
 ) -> Result<Option<InvoiceRow>, DbError> {
     let row = sqlx::query_as(
-        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms FROM invoices
+        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms, as_of_ms FROM invoices
          WHERE organisation_id = $1 AND month = $2",
     )
     .bind(organisation_id.to_owned())
@@ -84,7 +87,7 @@ pub(crate) async fn of_month(
 
 pub(crate) async fn by_number(db: impl AnyExecutor<'_>, number: i64) -> Result<Option<InvoiceRow>, DbError> {
     let row = sqlx::query_as(
-        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms FROM invoices
+        "SELECT organisation_id, month, number, currency, total_micros, finalised_at_ms, paid_at_ms, as_of_ms FROM invoices
          WHERE number = $1",
     )
     .bind(number)

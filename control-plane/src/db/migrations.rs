@@ -18,6 +18,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "billing", include_str!("../../migrations/0005_billing.sql")),
     (6, "placement", include_str!("../../migrations/0006_placement.sql")),
     (7, "key lives", include_str!("../../migrations/0007_key_lives.sql")),
+    (8, "tenant names", include_str!("../../migrations/0008_tenant_names.sql")),
+    (9, "as of", include_str!("../../migrations/0009_as_of.sql")),
+    (10, "conflict ends", include_str!("../../migrations/0010_conflict_ends.sql")),
+    (11, "operator log", include_str!("../../migrations/0011_operator_log.sql")),
+    (12, "tenant erasure", include_str!("../../migrations/0012_tenant_erasure.sql")),
 ];
 
 /// Applies what has not been applied. Doing it again does nothing; processes that start at once wait for each other.

@@ -31,7 +31,7 @@ pub(crate) async fn add(
     now_ms: i64,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO organisations (id, name, plan, created_at_ms, revision) VALUES ($1, $2, $3, $4, 1)",
+        "INSERT INTO organisations (id, name, plan, created_at_ms, revision) VALUES ($1, $2, $3, $4, 0)",
     )
     .bind(id.to_owned())
     .bind(name.to_owned())

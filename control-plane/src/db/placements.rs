@@ -38,6 +38,8 @@ pub(crate) struct ConflictRow {
     pub(crate) hidden: i64,
     pub(crate) raised_at_ms: i64,
     pub(crate) resolved_at_ms: Option<i64>,
+    /// Why it is over; `None` while it is not, and for those that are older than this.
+    pub(crate) resolution: Option<String>,
 }
 
 /// Waits for other placements, and keeps others out until the transaction is done.
@@ -145,7 +147,7 @@ pub(crate) async fn conflicts(
     count: i64,
 ) -> Result<Vec<ConflictRow>, DbError> {
     let rows = sqlx::query_as(
-        "SELECT role, cell, region, hidden, raised_at_ms, resolved_at_ms FROM placement_conflicts
+        "SELECT role, cell, region, hidden, raised_at_ms, resolved_at_ms, resolution FROM placement_conflicts
          WHERE tenant_id = $1 ORDER BY raised_at_ms DESC, role, cell, region LIMIT $2",
     )
     .bind(tenant_id.to_owned())
@@ -175,24 +177,34 @@ pub(crate) async fn raise_conflict(
     Ok(())
 }
 
-/// Those that are open and not with one of these cells are over.
-pub(crate) async fn resolve_conflicts_elsewhere(
+/// Ends one that is open.
+pub(crate) async fn end_conflict(
     db: &mut AnyConnection,
     tenant_id: &str,
-    home: &str,
-    standby: Option<&str>,
+    conflict: &ConflictRow,
     now_ms: i64,
+    resolution: &'static str,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE placement_conflicts SET resolved_at_ms = $2
-         WHERE tenant_id = $1 AND resolved_at_ms IS NULL
-           AND NOT (role = 'home' AND cell = $3) AND NOT (role = 'standby' AND cell = $4)",
+        "UPDATE placement_conflicts SET resolved_at_ms = $6, resolution = $7
+         WHERE tenant_id = $1 AND role = $2 AND cell = $3 AND region = $4 AND raised_at_ms = $5
+           AND resolved_at_ms IS NULL",
     )
     .bind(tenant_id.to_owned())
+    .bind(conflict.role.clone())
+    .bind(conflict.cell.clone())
+    .bind(conflict.region.clone())
+    .bind(conflict.raised_at_ms)
     .bind(now_ms)
-    .bind(home.to_owned())
-    .bind(standby.unwrap_or_default().to_owned())
+    .bind(resolution)
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// The tenants that have conflicts that are open.
+pub(crate) async fn with_open_conflicts(db: &AnyPool) -> Result<Vec<String>, DbError> {
+    let sql =
+        "SELECT DISTINCT tenant_id FROM placement_conflicts WHERE resolved_at_ms IS NULL ORDER BY tenant_id";
+    Ok(sqlx::query_scalar(sql).fetch_all(db).await?)
 }

@@ -211,6 +211,53 @@ pub(crate) async fn of_tenant(
     Ok(rows.into_iter().filter_map(HourRow::usage).collect())
 }
 
+/// Whose read is noted when all ledgers were read.
+pub(crate) const EVERY_TENANT: &str = "";
+
+/// Notes that a tenant's ledgers were read after `at_ms`, and that all that was in them then is folded.
+pub(crate) async fn note_read(db: &mut AnyConnection, tenant_id: &str, at_ms: i64) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO usage_reads (tenant_id, read_at_ms) VALUES ($1, $2)
+         ON CONFLICT (tenant_id) DO UPDATE SET read_at_ms = excluded.read_at_ms
+         WHERE usage_reads.read_at_ms < excluded.read_at_ms",
+    )
+    .bind(tenant_id.to_owned())
+    .bind(at_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Until when a tenant's ledgers are folded; `None` before they were for the first time.
+pub(crate) async fn read_until(db: impl AnyExecutor<'_>, tenant_id: &str) -> Result<Option<i64>, DbError> {
+    let at_ms =
+        sqlx::query_scalar("SELECT MAX(read_at_ms) FROM usage_reads WHERE tenant_id = $1 OR tenant_id = $2")
+            .bind(tenant_id.to_owned())
+            .bind(EVERY_TENANT)
+            .fetch_one(db)
+            .await?;
+    Ok(at_ms)
+}
+
+/// Until when those of all tenants of an organisation are.
+pub(crate) async fn all_read_until(
+    db: impl AnyExecutor<'_>,
+    organisation_id: &str,
+) -> Result<Option<i64>, DbError> {
+    // A tenant that was not read by itself was read when all were.
+    let at_ms = sqlx::query_scalar(
+        "SELECT CASE WHEN own.at_ms > every.at_ms THEN own.at_ms ELSE every.at_ms END FROM
+           (SELECT MIN(COALESCE(r.read_at_ms, 0)) AS at_ms FROM tenants t
+            LEFT JOIN usage_reads r ON r.tenant_id = t.id WHERE t.organisation_id = $1) own,
+           (SELECT MAX(read_at_ms) AS at_ms FROM usage_reads WHERE tenant_id = $2) every",
+    )
+    .bind(organisation_id.to_owned())
+    .bind(EVERY_TENANT)
+    .fetch_one(db)
+    .await?;
+    Ok(at_ms)
+}
+
 /// Whether hours of an organisation changed since `since_ms`.
 pub(crate) async fn changed_since(
     db: &mut AnyConnection,

@@ -26,7 +26,7 @@ pub(crate) async fn add(
 ) -> Result<bool, DbError> {
     let done = sqlx::query(
         "INSERT INTO users (id, email, password_hash, totp_last_step, created_at_ms, revision)
-         VALUES ($1, $2, $3, 0, $4, 1) ON CONFLICT (email) DO NOTHING",
+         VALUES ($1, $2, $3, 0, $4, 0) ON CONFLICT (email) DO NOTHING",
     )
     .bind(id.to_owned())
     .bind(email.to_owned())

@@ -16,7 +16,10 @@ use crate::db::audit::AuditRow;
 use crate::error::AppError;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(of_organisation)).routes(routes!(of_account))
+    OpenApiRouter::new()
+        .routes(routes!(of_organisation))
+        .routes(routes!(of_account))
+        .routes(routes!(of_operator))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -88,4 +91,17 @@ async fn of_account(
     Parameters(page): Parameters<Page>,
 ) -> Result<Json<AuditLog>, AppError> {
     Ok(log(app.own_audit_log(&actor, page.before, page.limit).await?))
+}
+
+/// What the operator changed
+///
+/// Of prices and cells. What the operator changes of an organisation is in its own log.
+#[utoipa::path(get, path = "/operator/audit", tag = "operator", security(("bearer" = [])), params(Page),
+    responses((status = 200, body = AuditLog), Problems))]
+async fn of_operator(
+    State(app): State<Arc<App>>,
+    Caller(actor): Caller,
+    Parameters(page): Parameters<Page>,
+) -> Result<Json<AuditLog>, AppError> {
+    Ok(log(app.operator_audit_log(&actor, page.before, page.limit).await?))
 }

@@ -1,5 +1,6 @@
 //! What handlers ask of a request. What is wrong is an [`AppError`], so that every error has the same body.
 
+use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::app::App;
 use crate::app::access::Actor;
 use crate::error::AppError;
+use crate::limits::{MAX_NAME_CHARS, MAX_TOLD_CHARS};
 
 /// The client's address, if the server says it.
 pub(super) struct Peer(pub(super) Option<IpAddr>);
@@ -54,9 +56,31 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             Ok(Json(body)) => Ok(Self(body)),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(AppError::MediaType),
             Err(rejection) if rejection.status().as_u16() == 413 => Err(AppError::TooLarge),
-            Err(rejection) => Err(AppError::Body(rejection.body_text())),
+            Err(rejection) => {
+                // What reads it says where and what; the framework's words about its types help nobody.
+                let why = rejection.source().map_or_else(|| rejection.body_text(), ToString::to_string);
+                let why: String = why.chars().take(MAX_TOLD_CHARS).collect();
+                Err(AppError::Body(format!("the body cannot be read: {why}")))
+            }
         }
     }
+}
+
+/// The one of `all` that a text names.
+///
+/// # Errors
+/// [`AppError::Invalid`], which says what there is.
+pub(super) fn one_of<T: Copy>(
+    field: &'static str,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, AppError> {
+    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        let text: String = text.chars().take(MAX_NAME_CHARS).collect();
+        AppError::invalid(field, format!("is none of what it can be ({}): {text:?}", names.join(", ")))
+    })
 }
 
 /// The parameters behind the question mark.

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Caller};
+use super::extract::{Body, Caller, one_of};
 use super::problem::Problems;
 use crate::app::App;
 use crate::db::invitations::InvitationRow;
@@ -27,7 +27,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 struct NewInvitation {
     #[schema(example = "grace@example.com")]
     email: String,
-    role: Role,
+    #[schema(value_type = Role)]
+    role: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -65,7 +66,8 @@ async fn invite(
     Path(organisation): Path<String>,
     Body(body): Body<NewInvitation>,
 ) -> Result<(StatusCode, Json<Invitation>), AppError> {
-    let row = app.invite(&actor, &organisation, &body.email, body.role).await?;
+    let role = one_of("role", &Role::ALL, Role::as_str, &body.role)?;
+    let row = app.invite(&actor, &organisation, &body.email, role).await?;
     Ok((StatusCode::CREATED, Json(row.into())))
 }
 

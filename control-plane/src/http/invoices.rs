@@ -92,6 +92,8 @@ async fn list(
 struct InvoiceDocument {
     /// Null: a draft.
     summary: Option<InvoiceSummary>,
+    /// All that had been compacted by then is in it, in milliseconds since the Unix epoch; null: not known.
+    as_of_ms: Option<i64>,
     /// Lines, credits, totals in millionths of the currency, and the same money by tenant, signal, metric name and API key. By tenant
     /// and signal it is exact; metric names and API keys have parts in proportion to what ingest counted.
     #[schema(value_type = Object)]
@@ -111,7 +113,8 @@ async fn get(
     Path((organisation, month)): Path<(String, String)>,
 ) -> Result<Json<InvoiceDocument>, AppError> {
     let bill = app.invoice(&actor, &organisation, &month).await?;
-    Ok(Json(InvoiceDocument { summary: bill.row.map(InvoiceSummary::from), invoice: bill.invoice }))
+    let summary = bill.row.map(InvoiceSummary::from);
+    Ok(Json(InvoiceDocument { summary, as_of_ms: bill.as_of_ms, invoice: bill.invoice }))
 }
 
 /// One invoice to be printed
@@ -128,7 +131,7 @@ async fn page(
     let bill = app.invoice(&actor, &organisation, &month).await?;
     let (row, _) = app.organisation(&actor, &organisation).await?;
     let buyer = Party { name: row.name, details: organisation };
-    let page = to_html(&bill.invoice, &bill.number(), &app.seller, &buyer);
+    let page = to_html(&bill.invoice, &bill.number(), bill.as_of_ms, &app.seller, &buyer);
     let nothing_runs = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")];
     Ok((nothing_runs, Html(page)).into_response())
 }
@@ -145,7 +148,8 @@ async fn table(
     Path((organisation, month)): Path<(String, String)>,
 ) -> Result<Response, AppError> {
     let bill = app.invoice(&actor, &organisation, &month).await?;
-    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], to_csv(&bill.invoice)).into_response())
+    Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], to_csv(&bill.invoice, bill.as_of_ms))
+        .into_response())
 }
 
 /// All that an invoice was computed from, for documentation.
@@ -156,6 +160,9 @@ struct InvoiceInputs {
     format: u32,
     /// Null: a draft.
     number: Option<u64>,
+    /// All that the ledger had by then is in the usage, in milliseconds since the Unix epoch; left out where it is not known.
+    #[schema(required = false)]
+    as_of_ms: Option<i64>,
     /// The organisation's tenants, deleted ones among them.
     tenants: Vec<String>,
     /// What is stated.

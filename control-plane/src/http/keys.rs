@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Caller, Parameters};
+use super::extract::{Body, Caller, Parameters, one_of};
 use super::problem::Problems;
 use crate::app::App;
 use crate::app::keys::{KeyState, MadeKey, NewKey};
@@ -32,14 +32,12 @@ struct CreateKey {
     /// `metrics:write`, `metrics:read`, `traces:write`, `traces:read`, `admin`: one at least. `admin` manages the tenant's keys
     /// and limits, and nothing else.
     #[schema(value_type = Vec<String>, example = json!(["metrics:write"]))]
-    scopes: Vec<Scope>,
+    scopes: Vec<String>,
     /// Milliseconds since the Unix epoch, ten years ahead at most; a year ahead when left out.
     expires_at_ms: Option<i64>,
     /// `low`, `normal` or `high`: what is written with a lower one goes first when the tenant is over a limit. `normal` when left
     /// out.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    priority: Priority,
+    priority: Option<String>,
     /// Networks that the key may be used from, such as `192.0.2.0/24`; any when left out or empty.
     #[serde(default)]
     #[schema(required = false)]
@@ -118,11 +116,13 @@ async fn create(
     Path(tenant): Path<String>,
     Body(body): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), AppError> {
+    let scope = |text: &String| one_of("scopes", &Scope::ALL, Scope::as_str, text);
+    let priority = |text: &String| one_of("priority", &Priority::ALL, Priority::as_str, text);
     let new = NewKey {
         name: body.name,
-        scopes: body.scopes,
+        scopes: body.scopes.iter().map(scope).collect::<Result<_, _>>()?,
         expires_at_ms: body.expires_at_ms,
-        priority: body.priority,
+        priority: body.priority.as_ref().map(priority).transpose()?.unwrap_or_default(),
         networks: body.networks,
     };
     let made = app.create_key(&actor, &tenant, new).await?;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Body, Caller};
+use super::extract::{Body, Caller, one_of};
 use super::problem::Problems;
 use crate::app::App;
 use crate::error::AppError;
@@ -57,7 +57,8 @@ async fn list(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRole {
-    role: Role,
+    #[schema(value_type = Role)]
+    role: String,
 }
 
 /// Give a member another role
@@ -73,7 +74,8 @@ async fn set_role(
     Path((organisation, user)): Path<(String, String)>,
     Body(body): Body<NewRole>,
 ) -> Result<StatusCode, AppError> {
-    app.set_role(&actor, &organisation, &user, body.role).await?;
+    let role = one_of("role", &Role::ALL, Role::as_str, &body.role)?;
+    app.set_role(&actor, &organisation, &user, role).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::billing::Credit;
-use super::extract::{Body, Caller, Parameters};
+use super::extract::{Body, Caller, Parameters, one_of};
 use super::invoices::InvoiceSummary;
 use super::problem::Problems;
 use crate::app::App;
@@ -128,7 +128,8 @@ async fn add_plan(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPlan {
-    plan: Plan,
+    #[schema(value_type = Plan)]
+    plan: String,
 }
 
 /// Put an organisation on another plan
@@ -144,7 +145,8 @@ async fn set_plan(
     Body(body): Body<NewPlan>,
 ) -> Result<StatusCode, AppError> {
     actor.operator()?;
-    if !app.set_plan(&organisation, body.plan).await? {
+    let plan = one_of("plan", &Plan::ALL, Plan::as_str, &body.plan)?;
+    if !app.set_plan(&organisation, plan).await? {
         return Err(AppError::NotFound("organisation"));
     }
     Ok(StatusCode::NO_CONTENT)
@@ -154,8 +156,8 @@ async fn set_plan(
 #[serde(deny_unknown_fields)]
 struct GrantCredit {
     /// `sla` or `promotion`.
-    #[schema(value_type = String, example = "sla")]
-    kind: CreditKind,
+    #[schema(example = "sla")]
+    kind: String,
     #[schema(value_type = String, example = "USD")]
     currency: Currency,
     /// Millionths of the currency, more than zero.
@@ -176,7 +178,10 @@ async fn grant(
     Path(organisation): Path<String>,
     Body(body): Body<GrantCredit>,
 ) -> Result<(StatusCode, Json<Credit>), AppError> {
+    actor.operator()?;
     let GrantCredit { kind, currency, micros, expires_s, reason } = body;
+    // Others come about by themselves.
+    let kind = one_of("kind", &[CreditKind::Sla, CreditKind::Promotion], CreditKind::as_str, &kind)?;
     let new = NewCredit { kind, currency, micros, expires_s, reason };
     let credit = app.grant_credit(&actor, &organisation, new).await?;
     Ok((StatusCode::CREATED, Json(credit.into())))

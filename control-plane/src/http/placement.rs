@@ -267,6 +267,9 @@ struct PlacementConflict {
     raised_at_ms: i64,
     /// Milliseconds since the Unix epoch; null while it goes on.
     resolved_at_ms: Option<i64>,
+    /// Why it is over: `moved`, the tenant is in another cell; `not_seen`, nothing has come from the region for a day;
+    /// `tenant_deleted`. Null while it goes on, and for old ones.
+    resolution: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -315,6 +318,7 @@ async fn conflicts(
         hidden: conflict.hidden != 0,
         raised_at_ms: conflict.raised_at_ms,
         resolved_at_ms: conflict.resolved_at_ms,
+        resolution: conflict.resolution,
     });
     let (proposal, impossible) = match proposal {
         Some(Ok(decision)) => (Some(decision), None),

@@ -68,7 +68,7 @@ impl From<TenantRow> for Tenant {
 /// Create a tenant
 ///
 /// It is placed in a cell away from where production runs. When nothing fits, the answer is 409 and says which constraints
-/// contradict each other.
+/// contradict each other. Another tenant of the organisation may not have the same name (409).
 #[utoipa::path(post, path = "/organisations/{organisation}/tenants", tag = "tenants", security(("bearer" = [])),
     params(("organisation" = String, Path, description = "The organisation's id")),
     request_body = NewTenant, responses((status = 201, body = Tenant), Problems))]
@@ -113,6 +113,8 @@ async fn get(
 }
 
 /// Rename a tenant
+///
+/// Its id, which everything else goes by, stays. Invoices that are final have the name of then.
 #[utoipa::path(patch, path = "/tenants/{tenant}", tag = "tenants", security(("bearer" = [])),
     params(("tenant" = String, Path, description = "The tenant's id")),
     request_body = RenamedTenant, responses((status = 204, description = "It has the new name."), Problems))]
@@ -128,7 +130,8 @@ async fn rename(
 
 /// Delete a tenant
 ///
-/// Its keys are refused within seconds. Its data stays where it is until the operator deletes it.
+/// Its keys are refused within seconds, and its data is deleted for good a day later. Invoices, and the usage that they are computed
+/// from, are kept; a name may be given again.
 #[utoipa::path(delete, path = "/tenants/{tenant}", tag = "tenants", security(("bearer" = [])),
     params(("tenant" = String, Path, description = "The tenant's id")),
     responses((status = 204, description = "It is gone."), Problems))]

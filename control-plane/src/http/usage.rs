@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::extract::{Caller, Parameters};
 use super::problem::Problems;
 use crate::app::App;
+use crate::app::usage::Usage;
 use crate::billing::{Quantities, Signal, UsageRow};
 use crate::error::AppError;
 
@@ -69,6 +70,8 @@ struct DayOfTenant {
 struct OrganisationUsage {
     #[schema(example = "2026-11")]
     month: String,
+    /// All that had been compacted by then is in these figures, in milliseconds since the Unix epoch; null: nothing was counted yet.
+    as_of_ms: Option<i64>,
     total: Used,
     /// By tenant, deleted ones among them, signal and day; days without usage are left out.
     days: Vec<DayOfTenant>,
@@ -85,7 +88,7 @@ async fn of_organisation(
     Parameters(which): Parameters<WhichMonth>,
 ) -> Result<Json<OrganisationUsage>, AppError> {
     let month = app.month_named(which.month.as_deref())?;
-    let rows = app.organisation_usage(&actor, &organisation, month).await?;
+    let Usage { as_of_ms, rows } = app.organisation_usage(&actor, &organisation, month).await?;
     let mut days: BTreeMap<(String, Signal, i64), Used> = BTreeMap::new();
     for row in &rows {
         let day_ms = row.hour.div_euclid(24).saturating_mul(24 * 3_600_000);
@@ -93,7 +96,8 @@ async fn of_organisation(
     }
     let days =
         days.into_iter().map(|((tenant, signal, day_ms), used)| DayOfTenant { tenant, signal, day_ms, used });
-    Ok(Json(OrganisationUsage { month: month.to_string(), total: total(&rows), days: days.collect() }))
+    let (month, total) = (month.to_string(), total(&rows));
+    Ok(Json(OrganisationUsage { month, as_of_ms, total, days: days.collect() }))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -110,6 +114,8 @@ struct HourOfTenant {
 struct TenantUsage {
     #[schema(example = "2026-11")]
     month: String,
+    /// All that had been compacted by then is in these figures, in milliseconds since the Unix epoch; null: nothing was counted yet.
+    as_of_ms: Option<i64>,
     total: Used,
     /// By signal and hour; hours without usage are left out.
     hours: Vec<HourOfTenant>,
@@ -126,13 +132,14 @@ async fn of_tenant(
     Parameters(which): Parameters<WhichMonth>,
 ) -> Result<Json<TenantUsage>, AppError> {
     let month = app.month_named(which.month.as_deref())?;
-    let rows = app.tenant_usage(&actor, &tenant, month).await?;
+    let Usage { as_of_ms, rows } = app.tenant_usage(&actor, &tenant, month).await?;
     let hours = rows.iter().map(|row| {
         let mut used = Used::default();
         used.add(&row.quantities);
         HourOfTenant { signal: row.signal, hour_ms: row.hour.saturating_mul(3_600_000), used }
     });
-    Ok(Json(TenantUsage { month: month.to_string(), total: total(&rows), hours: hours.collect() }))
+    let (month, total) = (month.to_string(), total(&rows));
+    Ok(Json(TenantUsage { month, as_of_ms, total, hours: hours.collect() }))
 }
 
 fn total(rows: &[UsageRow]) -> Used {

@@ -177,16 +177,32 @@ pub fn review(
     Ok(FootprintReport { seen, noise, unknown, conflicts, proposal })
 }
 
+/// The region that an observation names.
+fn region_of(observation: &Observation) -> Option<RegionRef> {
+    let provider = Provider::parse(&observation.provider);
+    let other_provider = provider.is_none() && !observation.provider.is_empty();
+    let named = [&observation.region, &observation.zone].into_iter().find_map(|text| find(provider, text));
+    named.filter(|_| !other_provider)
+}
+
+/// When each region was seen for the last time, in milliseconds since the Unix epoch, however little came from it.
+pub(crate) fn last_seen(observations: &[Observation]) -> BTreeMap<RegionRef, i64> {
+    let mut last = BTreeMap::new();
+    for observation in observations {
+        if let Some(region) = region_of(observation) {
+            let at_ms = last.entry(region).or_insert(observation.last_seen_ms);
+            *at_ms = observation.last_seen_ms.max(*at_ms);
+        }
+    }
+    last
+}
+
 /// Observations by region, the most samples first, and those that name none.
 fn by_region(observations: &[Observation], needs: &Needs) -> (Vec<Seen>, Vec<Observation>) {
     let mut unknown = Vec::new();
     let mut regions: BTreeMap<RegionRef, Seen> = BTreeMap::new();
     for observation in observations {
-        let provider = Provider::parse(&observation.provider);
-        let other_provider = provider.is_none() && !observation.provider.is_empty();
-        let named =
-            [&observation.region, &observation.zone].into_iter().find_map(|text| find(provider, text));
-        let Some(region) = named.filter(|_| !other_provider) else {
+        let Some(region) = region_of(observation) else {
             unknown.push(observation.clone());
             continue;
         };

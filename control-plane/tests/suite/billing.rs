@@ -1,10 +1,14 @@
 //! From usage to final invoices.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use control_plane::Plan;
 use control_plane::billing::{Invoice, InvoiceExport, Month, UsageRow};
+use control_plane::ports::Clock as _;
 use http::Method;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use telemetry::TenantId;
 use tenancy::Directory;
@@ -19,6 +23,11 @@ on_both_databases!(
     a_new_price_counts_from_its_second_on_and_never_before,
     credits_pay_first_and_never_go_below_zero,
     a_spend_limit_warns_and_stops_and_lets_go_again,
+    the_last_word_on_spending_is_in_force_at_once,
+    what_is_stamped_before_the_signup_is_billed_with_its_month,
+    all_invoices_together_charge_each_distinct_sample_once,
+    an_old_draft_agrees_with_a_ledger_that_has_grown,
+    an_invoice_names_tenants_as_they_were_called,
     nothing_is_final_while_a_ledger_cannot_be_read,
     prices_and_credits_that_cannot_be_are_refused,
 );
@@ -58,6 +67,12 @@ impl Customer {
         serde_json::from_value(answer.json()["invoice"].clone()).unwrap()
     }
 
+    /// The ledger has what the invoice states, nothing less and nothing more.
+    async fn assert_agrees(&self, world: &World, month: &str) {
+        let found = self.export(world, month).await.verify(&world.records.rows()).unwrap();
+        assert_eq!((found.differences, found.late), (Vec::new(), Vec::new()));
+    }
+
     async fn export(&self, world: &World, month: &str) -> InvoiceExport {
         let path = self.path(&format!("invoices/{month}/inputs"));
         serde_json::from_str(&world.get(&path, &self.owner).await.expect(200).text).unwrap()
@@ -77,10 +92,7 @@ async fn a_draft_becomes_the_invoice_and_never_changes_again(database: &Database
     assert_eq!(lines, 400_000_000);
     let list = world.get(&acme.path("invoices"), &acme.owner).await.expect(200).json();
     assert_eq!(list, json!({ "invoices": [], "drafts": ["2026-09"] }));
-    assert_eq!(
-        acme.export(&world, "2026-09").await.verify(&world.records.rows()).unwrap(),
-        Default::default()
-    );
+    acme.assert_agrees(&world, "2026-09").await;
     for unknown in ["2026-08", "2026-10", "2027-01", "nonsense"] {
         let path = acme.path(&format!("invoices/{unknown}"));
         assert_eq!(world.get(&path, &acme.owner).await.problem(404), "not_found", "{unknown}");
@@ -105,7 +117,7 @@ async fn a_draft_becomes_the_invoice_and_never_changes_again(database: &Database
 
     let export = acme.export(&world, "2026-09").await;
     assert_eq!(export.number, Some(1));
-    assert_eq!(export.verify(&world.records.rows()).unwrap(), Default::default());
+    acme.assert_agrees(&world, "2026-09").await;
     let path = acme.path("invoices/2026-09");
     let page = world.get(&format!("{path}/page"), &acme.owner).await.expect(200);
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
@@ -153,10 +165,7 @@ async fn what_comes_late_is_billed_by_the_next_invoice(database: &Database) {
     world.settle().await;
     acme.owner = world.back(&acme.owner).await;
     let second = acme.invoice(&world, "2026-10").await;
-    assert_eq!(
-        acme.export(&world, "2026-10").await.verify(&world.records.rows()).unwrap(),
-        Default::default()
-    );
+    acme.assert_agrees(&world, "2026-10").await;
     // Both together are what one would have been, but for the rounding to cents.
     let at_once = 250_000_000_i64;
     let billed: i64 = [&first, &second].iter().flat_map(|invoice| &invoice.lines).map(|l| l.quantity).sum();
@@ -264,10 +273,7 @@ async fn a_new_price_counts_from_its_second_on_and_never_before(database: &Datab
     let used: u64 = world.records.rows().iter().map(|row: &UsageRow| row.quantities.samples).sum();
     let billed: i64 = after.lines.iter().filter(|line| line.meter.is_some()).map(|line| line.quantity).sum();
     assert_eq!(billed.unsigned_abs(), used);
-    assert_eq!(
-        acme.export(&world, "2026-09").await.verify(&world.records.rows()).unwrap(),
-        Default::default()
-    );
+    acme.assert_agrees(&world, "2026-09").await;
 }
 
 async fn credits_pay_first_and_never_go_below_zero(database: &Database) {
@@ -370,6 +376,171 @@ async fn a_spend_limit_warns_and_stops_and_lets_go_again(database: &Database) {
         [2, 2, 2],
         "{log}"
     );
+}
+
+async fn the_last_word_on_spending_is_in_force_at_once(database: &Database) {
+    let world = World::new(database).await;
+    let acme = Customer::new(&world, "ada").await;
+    let path = acme.path("spend-limit");
+    let limit = async |micros: i64| {
+        world.put(&path, &acme.owner, json!({ "limit_micros": micros })).await.expect(204);
+    };
+    let shown = async || world.get(&path, &acme.owner).await.expect(200).json();
+    world.records.samples(&acme.tenant, HOUR, 600_000_000);
+    world.settle().await;
+
+    // A credit, or another plan, pays for what had reached the limit: nobody has to wait until usage is looked at again.
+    limit(1).await;
+    assert_eq!(shown().await["stopped"], true);
+    let spent = shown().await["spent_micros"].as_i64().unwrap();
+    let grant = format!("/operator/organisations/{}/credits", acme.organisation);
+    let credit =
+        json!({ "kind": "sla", "currency": "USD", "micros": spent, "reason": "an hour without queries" });
+    world.operate(Method::POST, &grant, Some(credit)).await.expect(201);
+    assert_eq!(shown().await["stopped"], false);
+    world.place.access_when(|d| rate(d, &acme.tenant) == Some(Some(100_000))).await;
+
+    // While usage is being counted that reaches the limit, the owner raises it: whichever comes first, the raised one holds.
+    let other = world.another(1).await;
+    let mut rng = StdRng::seed_from_u64(7);
+    for round in 0..25 {
+        limit(shown().await["spent_micros"].as_i64().unwrap() + 1).await;
+        assert_eq!(shown().await["stopped"], false, "round {round}");
+        world.records.samples(&acme.tenant, HOUR, 100_000_000);
+        let pause = Duration::from_micros(rng.random_range(0..8_000));
+        let raise = async {
+            tokio::time::sleep(pause).await;
+            limit(1_000_000_000_000).await;
+        };
+        let (one, two, ()) = tokio::join!(world.control_plane.settle_usage(), other.settle_usage(), raise);
+        // Two that do the same at once may get into each other's way.
+        let _ = (one, two);
+        assert_eq!(shown().await["stopped"], false, "round {round}");
+        world.settle().await;
+    }
+    other.shut_down().await;
+}
+
+/// Samples that an invoice charges, corrections among them.
+fn charged(invoice: &Invoice) -> i64 {
+    invoice.lines.iter().filter(|line| line.meter.is_some()).map(|line| line.quantity).sum()
+}
+
+async fn what_is_stamped_before_the_signup_is_billed_with_its_month(database: &Database) {
+    let world = World::new(database).await;
+    let mut acme = Customer::new(&world, "ada").await;
+    // Hours before the signup, and months.
+    world.records.samples(&acme.tenant, HOUR - 5, 20_000_000);
+    world.records.samples(&acme.tenant, HOUR - 24 * 40, 30_000_000);
+    world.records.samples(&acme.tenant, HOUR, 100_000_000);
+    world.settle().await;
+    let draft = acme.invoice(&world, "2026-09").await;
+    assert_eq!((charged(&draft), draft.unbilled.len()), (150_000_000, 0));
+    acme.assert_agrees(&world, "2026-09").await;
+    world.clock.advance_to_s(grace_ends_s("2026-09"));
+    world.settle().await;
+    acme.owner = world.back(&acme.owner).await;
+    assert_eq!(acme.invoice(&world, "2026-09").await, draft.finalised());
+
+    // When that month is final, the next invoice has it, once.
+    world.records.samples(&acme.tenant, HOUR - 24 * 41, 7_000_000);
+    world.clock.advance(Duration::from_secs(7200));
+    acme.owner = world.back(&acme.owner).await;
+    world.settle().await;
+    let draft = acme.invoice(&world, "2026-10").await;
+    assert!(draft.lines.iter().all(|line| line.adjusts == Some(month("2026-09"))), "{:?}", draft.lines);
+    assert_eq!(charged(&draft), 7_000_000);
+    for (at, expected) in [("2026-10", 7_000_000), ("2026-11", 0)] {
+        world.clock.advance_to_s(grace_ends_s(at));
+        world.settle().await;
+        acme.owner = world.back(&acme.owner).await;
+        assert_eq!(charged(&acme.invoice(&world, at).await), expected, "{at}");
+        acme.assert_agrees(&world, at).await;
+    }
+}
+
+async fn all_invoices_together_charge_each_distinct_sample_once(database: &Database) {
+    let mut world = World::new(database).await;
+    let mut acme = Customer::new(&world, "ada").await;
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut distinct: BTreeSet<(i64, u16)> = BTreeSet::new();
+    let months = ["2026-09", "2026-10", "2026-11", "2026-12", "2027-01", "2027-02"];
+    for (at, name) in months.iter().enumerate() {
+        // In the last month all is quiet.
+        for _ in 0..if at + 1 < months.len() { 12 } else { 0 } {
+            match rng.random_range(0..8) {
+                0 => world.restart().await,
+                1 => world.settle().await,
+                _ => {
+                    // From half a year ago, before the signup, to the end of this month; some of it was sent before.
+                    let latest = month(name).span().end_s / 3600;
+                    let hour = latest - rng.random_range(1..24 * 180);
+                    let sent: BTreeSet<u16> = (0..50).map(|_| rng.random_range(0..200)).collect();
+                    let before = distinct.len();
+                    distinct.extend(sent.into_iter().map(|id| (hour, id)));
+                    world.records.samples(&acme.tenant, hour, (distinct.len() - before) as u64);
+                }
+            }
+        }
+        world.clock.advance_to_s(grace_ends_s(name));
+        // While the invoice is made final, and just afterwards, more may come.
+        for _ in 0..3 {
+            world.settle().await;
+        }
+    }
+    acme.owner = world.back(&acme.owner).await;
+    let mut all = 0;
+    for name in months {
+        let invoice = acme.invoice(&world, name).await;
+        all += charged(&invoice);
+        let found = acme.export(&world, name).await.verify(&world.records.rows()).unwrap();
+        assert_eq!((found.differences, invoice.unbilled), (Vec::new(), Vec::new()), "{name}");
+    }
+    assert_eq!(all.unsigned_abs(), distinct.len() as u64);
+}
+
+async fn an_old_draft_agrees_with_a_ledger_that_has_grown(database: &Database) {
+    let world = World::new(database).await;
+    let acme = Customer::new(&world, "ada").await;
+    world.records.samples(&acme.tenant, HOUR, 200_000_000);
+    world.settle().await;
+    let downloaded_ms = world.clock.now_ms();
+    let draft = acme.export(&world, "2026-09").await;
+    world.clock.advance(Duration::from_secs(300));
+    world.records.samples(&acme.tenant, HOUR, 9);
+    world.records.samples(&acme.tenant, HOUR + 3, 7);
+    let found = draft.verify(&world.records.rows()).unwrap();
+    assert_eq!((found.differences, found.as_of_ms), (Vec::new(), Some(downloaded_ms)));
+    let newer: Vec<(i64, u64)> = found.late.iter().map(|late| (late.hour, late.quantity)).collect();
+    assert_eq!(newer, [(HOUR, 9), (HOUR + 3, 7)]);
+    world.settle().await;
+    acme.assert_agrees(&world, "2026-09").await;
+    // One that states more than there is, is wrong all the same.
+    let mut wrong = draft;
+    wrong.input.rows[0].quantities.samples += 100;
+    assert!(!wrong.verify(&world.records.rows()).unwrap().differences.is_empty());
+}
+
+async fn an_invoice_names_tenants_as_they_were_called(database: &Database) {
+    let world = World::new(database).await;
+    let mut acme = Customer::new(&world, "ada").await;
+    world.records.samples(&acme.tenant, HOUR, 200_000_000);
+    world.clock.advance_to_s(grace_ends_s("2026-09"));
+    world.settle().await;
+    acme.owner = world.back(&acme.owner).await;
+    let rename = Some(json!({ "name": "live" }));
+    let path = format!("/tenants/{}", acme.tenant);
+    world.send(Method::PATCH, &path, Some(&acme.owner.token), rename).await.expect(204);
+    world.records.samples(&acme.tenant, month("2026-10").span().start_s / 3600, 5);
+    world.settle().await;
+    for (at, name) in [("2026-09", "production"), ("2026-10", "live")] {
+        let invoice = acme.invoice(&world, at).await;
+        let named = format!("{name} ({})", acme.tenant);
+        assert!(invoice.breakdown.by_tenant.iter().any(|part| part.named().as_ref() == Some(&named)));
+        let page = world.get(&acme.path(&format!("invoices/{at}/page")), &acme.owner).await.expect(200);
+        assert!(page.text.contains(&named), "{at}");
+        acme.assert_agrees(&world, at).await;
+    }
 }
 
 async fn nothing_is_final_while_a_ledger_cannot_be_read(database: &Database) {

@@ -153,6 +153,8 @@ async fn what_is_wrong_with_a_wish_for_a_key_is_said(database: &Database) {
         ("networks", json!(["10.1.1.1/8"])),
         ("networks", json!(["here"])),
         ("networks", json!(vec!["10.0.0.1"; 51])),
+        ("scopes", json!(["metrics:write", "metrics:delete"])),
+        ("priority", json!("highest")),
     ] {
         let mut body = good.clone();
         body[field] = value;
@@ -160,16 +162,26 @@ async fn what_is_wrong_with_a_wish_for_a_key_is_said(database: &Database) {
         assert_eq!(answer.problem(422), "invalid_field", "{body}");
         assert_eq!(answer.field("field"), field);
     }
-    for (field, value) in [
-        ("scopes", json!(["metrics:delete"])),
-        ("priority", json!("highest")),
-        ("expires_at_ms", json!("tomorrow")),
-        ("colour", json!("red")),
+    for (field, value, told) in [
+        (
+            "scopes",
+            json!(["logs:write"]),
+            "scopes is none of what it can be (metrics:write, metrics:read, traces:write, traces:read, admin): \"logs:write\"",
+        ),
+        ("priority", json!("highest"), "priority is none of what it can be (low, normal, high): \"highest\""),
     ] {
+        let mut body = good.clone();
+        body[field] = value;
+        let answer = world.post(&format!("/tenants/{tenant}/keys"), &ada, body).await;
+        assert_eq!((answer.field("field").as_str(), answer.field("detail").as_str()), (field, told));
+    }
+    for (field, value) in [("expires_at_ms", json!("tomorrow")), ("colour", json!("red"))] {
         let mut body = good.clone();
         body[field] = value;
         let answer = world.post(&format!("/tenants/{tenant}/keys"), &ada, body.clone()).await;
         assert_eq!(answer.problem(400), "invalid_body", "{body}");
+        let told = answer.field("detail");
+        assert!(told.starts_with(&format!("the body cannot be read: {field}: ")), "{told}");
     }
     let listed = world.get(&format!("/tenants/{tenant}/keys"), &ada).await.expect(200).json();
     assert_eq!(listed["keys"], json!([]));

@@ -1,11 +1,17 @@
 //! Making the tables is safe to do twice, and by several processes at once.
 
+use http::Method;
 use serde_json::json;
+use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 use crate::database::{Database, on_both_databases};
 use crate::world::{PASSWORD, World};
 
-on_both_databases!(starting_again_keeps_what_is_there, processes_that_start_at_once_make_the_tables_once);
+on_both_databases!(
+    starting_again_keeps_what_is_there,
+    processes_that_start_at_once_make_the_tables_once,
+    tenants_that_had_the_same_name_keep_it_until_they_are_renamed,
+);
 
 #[tokio::test]
 async fn a_database_file_is_for_its_owner_only_whatever_its_name() {
@@ -42,4 +48,39 @@ async fn processes_that_start_at_once_make_the_tables_once(database: &Database) 
     let ada = one.person("ada").await;
     two.get("/account", &ada).await.expect(200);
     three.get("/account", &ada).await.expect(200);
+}
+
+async fn tenants_that_had_the_same_name_keep_it_until_they_are_renamed(database: &Database) {
+    let mut world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    let (one, two) = (world.tenant(&ada, &organisation).await, world.tenant(&ada, &organisation).await);
+    // As it was before the rule.
+    world.control_plane.shut_down().await;
+    let mut old = AnyConnection::connect(&database.url).await.unwrap();
+    for sql in [
+        "DROP INDEX tenants_by_unique_name",
+        "ALTER TABLE tenants DROP COLUMN unique_name",
+        "DELETE FROM _sqlx_migrations WHERE version = 8",
+        "UPDATE tenants SET name = 'production'",
+    ] {
+        old.execute(sql).await.unwrap();
+    }
+    old.close().await.unwrap();
+    world.restart().await;
+    let path = format!("/organisations/{organisation}/tenants");
+    let listed = world.get(&path, &ada).await.expect(200).json();
+    let named = listed["tenants"].as_array().unwrap().iter().filter(|tenant| tenant["name"] == "production");
+    assert_eq!(named.count(), 2);
+    let create = || world.post(&path, &ada, json!({ "name": "production" }));
+    let rename = async |tenant: &str, name: &str| {
+        let body = Some(json!({ "name": name }));
+        world.send(Method::PATCH, &format!("/tenants/{tenant}"), Some(&ada.token), body).await
+    };
+    for tenant in [&one, &two] {
+        assert_eq!(create().await.problem(409), "conflict");
+        rename(tenant, &format!("production of {tenant}")).await.expect(204);
+    }
+    create().await.expect(201);
+    assert_eq!(rename(&one, "production").await.problem(409), "conflict");
 }

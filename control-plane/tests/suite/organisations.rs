@@ -16,6 +16,8 @@ on_both_databases!(
     every_change_is_in_the_log_without_a_gap,
     the_spend_limit_is_for_owners_and_billing,
     a_removed_member_sees_nothing_at_once,
+    tenants_of_an_organisation_have_different_names,
+    a_deleted_tenants_data_goes_a_day_later_and_its_invoices_stay,
 );
 
 async fn roles(world: &World, person: &Person, organisation: &str) -> Vec<(String, String)> {
@@ -218,4 +220,74 @@ async fn a_removed_member_sees_nothing_at_once(database: &Database) {
         let refused = world.get(&path, &grace).await;
         assert_eq!(refused.problem(404), "not_found");
     }
+}
+
+async fn tenants_of_an_organisation_have_different_names(database: &Database) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let (one, two) = (world.organisation(&ada).await, world.organisation(&ada).await);
+    let create = async |organisation: &str, name: &str| {
+        let path = format!("/organisations/{organisation}/tenants");
+        world.post(&path, &ada, json!({ "name": name })).await
+    };
+    let first = create(&one, "production").await.expect(201).field("id");
+    for name in ["production", " production "] {
+        let refused = create(&one, name).await;
+        assert_eq!(refused.problem(409), "conflict");
+        assert!(refused.field("detail").contains("\"production\""), "{refused:?}");
+    }
+    create(&two, "production").await.expect(201);
+    let second = create(&one, "staging").await.expect(201).field("id");
+    let rename = async |tenant: &str, name: &str| {
+        let body = Some(json!({ "name": name }));
+        world.send(Method::PATCH, &format!("/tenants/{tenant}"), Some(&ada.token), body).await
+    };
+    assert_eq!(rename(&second, "production").await.problem(409), "conflict");
+    rename(&second, "staging").await.expect(204);
+    rename(&first, "live").await.expect(204);
+    rename(&second, "production").await.expect(204);
+    // What a deleted one was called is free, and of many at once one has a name.
+    world.delete(&format!("/tenants/{second}"), &ada).await.expect(204);
+    let answers = join_all((0..4).map(|_| create(&one, "production"))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409]);
+}
+
+async fn a_deleted_tenants_data_goes_a_day_later_and_its_invoices_stay(database: &Database) {
+    let world = World::new(database).await;
+    let mut ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    let (gone, stays) = (world.tenant(&ada, &organisation).await, world.tenant(&ada, &organisation).await);
+    // 2026-09-21, 14:00 UTC.
+    for tenant in [&gone, &stays] {
+        world.records.samples(tenant, 497_222, 700);
+    }
+    world.delete(&format!("/tenants/{gone}"), &ada).await.expect(204);
+    world.clock.advance(Duration::from_millis(24 * 3_600_000 - 1));
+    world.settle().await;
+    assert!(world.records.erased().is_empty());
+    world.clock.advance(Duration::from_millis(1));
+    // Not while something of it may not be counted yet.
+    world.records.set_out_of_reach(true);
+    assert!(world.control_plane.settle_usage().await.is_err());
+    world.records.set_out_of_reach(false);
+    assert!(world.records.erased().is_empty());
+    for _ in 0..2 {
+        world.settle().await;
+    }
+    assert_eq!(world.records.erased(), std::slice::from_ref(&gone));
+    ada = world.back(&ada).await;
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    assert_eq!(
+        (&log["entries"][0]["action"], &log["entries"][0]["subject"]),
+        (&json!("tenant.erase"), &json!(gone))
+    );
+    let usage = world.get(&format!("/organisations/{organisation}/usage"), &ada).await.expect(200).json();
+    assert_eq!(usage["total"]["samples"], 1_400);
+    let path = format!("/organisations/{organisation}/invoices/2026-09/inputs");
+    let inputs = world.get(&path, &ada).await.expect(200);
+    let export: control_plane::billing::InvoiceExport = serde_json::from_str(&inputs.text).unwrap();
+    let found = export.verify(&world.records.rows()).unwrap();
+    assert_eq!((found.differences, found.without_ledger), (Vec::new(), vec![gone]));
 }

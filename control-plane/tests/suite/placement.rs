@@ -20,6 +20,8 @@ on_both_databases!(
     an_impossible_declaration_names_what_contradicts_what,
     what_cannot_be_read_names_its_field,
     telemetry_from_the_home_region_raises_a_conflict_once,
+    a_conflict_ends_by_itself_when_nothing_is_seen_any_more,
+    what_the_operator_sets_is_in_the_operators_log,
     room_is_promised_once,
     no_declaration_leads_into_its_own_regions,
 );
@@ -259,6 +261,107 @@ async fn telemetry_from_the_home_region_raises_a_conflict_once(database: &Databa
     assert_eq!(shown["seen"], json!([]));
 }
 
+async fn a_conflict_ends_by_itself_when_nothing_is_seen_any_more(database: &Database) {
+    let (world, mut ada, organisation) = setting(database).await;
+    let tenant = world.tenant(&ada, &organisation).await;
+    let path = format!("/tenants/{tenant}/placement");
+    let placement = world.get(&path, &ada).await.expect(200).json()["placement"].clone();
+    let home = placement["decision"]["home"]["region"].as_str().unwrap().to_owned();
+    let code = home.split_once(':').unwrap().1.to_owned();
+    let conflicts = format!("{path}/conflicts");
+    let day_ms = 24 * 3_600_000;
+    note(&world, &tenant, &[seen(&code, 50_000, 0), seen("eu-south-1", 50_000, 0)]).await;
+    world.mailbox.next(&ada.email).await;
+
+    // As long as something comes from there, it goes on; what comes too late to matter does not count.
+    world.clock.advance(std::time::Duration::from_secs(23 * 3600));
+    note(&world, &tenant, &[seen(&code, 1, day_ms / 2)]).await;
+    world.clock.advance(std::time::Duration::from_secs(13 * 3600));
+    ada = world.back(&ada).await;
+    world.settle().await;
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert_eq!(shown["conflicts"][0]["resolved_at_ms"], Value::Null, "{shown}");
+    assert_ne!(shown["proposal"], Value::Null);
+
+    // A day after the last sample it is over, and stays so while others come.
+    world.clock.advance(std::time::Duration::from_millis(1));
+    world.records.set_out_of_reach(true);
+    assert!(world.control_plane.settle_usage().await.is_err());
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert_eq!(shown["conflicts"][0]["resolved_at_ms"], Value::Null, "reports may wait that are not read");
+    world.records.set_out_of_reach(false);
+    world.settle().await;
+    note(&world, &tenant, &[seen("eu-south-1", 5_000, 2 * day_ms)]).await;
+    for _ in 0..2 {
+        world.settle().await;
+    }
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    let ended = &shown["conflicts"][0];
+    assert_eq!(
+        (&ended["resolved_at_ms"], &ended["resolution"]),
+        (&json!(START_MS + day_ms * 3 / 2 + 1), &json!("not_seen"))
+    );
+    assert_eq!((shown["conflicts"].as_array().unwrap().len(), &shown["proposal"]), (1, &Value::Null));
+    assert!(world.mailbox.is_empty());
+
+    // It begins anew when production comes back, and ends with the proposal that is accepted.
+    note(&world, &tenant, &[seen(&code, 1, day_ms * 3 / 2)]).await;
+    world.mailbox.next(&ada.email).await;
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert_eq!(
+        (shown["conflicts"].as_array().unwrap().len(), &shown["conflicts"][0]["resolution"]),
+        (2, &Value::Null)
+    );
+    world.put(&path, &ada, json!({})).await.expect(200);
+    let shown = world.get(&conflicts, &ada).await.expect(200).json();
+    assert_eq!(shown["conflicts"][0]["resolution"], "moved");
+
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    let entries = log["entries"].as_array().unwrap();
+    let actions: Vec<&str> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(
+        actions[..4],
+        ["placement.set", "placement.conflict", "placement.conflict_ended", "placement.conflict"]
+    );
+    assert_eq!(entries[0]["details"]["conflicts_ended"][0]["resolution"], "moved");
+    assert_eq!(entries[2]["details"]["conflicts"][0]["region"], json!(home));
+    // Reports that change nothing leave no gap.
+    let revisions: Vec<i64> = entries.iter().map(|entry| entry["revision"].as_i64().unwrap()).collect();
+    assert!(revisions.is_sorted_by(|a, b| *a == b + 1), "{log}");
+}
+
+async fn what_the_operator_sets_is_in_the_operators_log(database: &Database) {
+    let (world, ada, _) = setting(database).await;
+    put_cell(&world, "one", "eu-west-1", 1000, true).await;
+    put_cell(&world, "one", "eu-west-1", 2000, false).await;
+    let version = json!({
+        "plan": "team", "version": 2, "currency": "USD", "effective_from_s": START_MS / 1000 + 60, "base_fee_micros": 0,
+        "minimum_micros": 0, "prices": [],
+    });
+    world.operate(Method::POST, "/operator/plans", Some(version.clone())).await.expect(204);
+    // What is refused is not in it.
+    world.operate(Method::POST, "/operator/plans", Some(version)).await.problem(422);
+    world.get("/operator/audit", &ada).await.problem(403);
+    let log = world.operate(Method::GET, "/operator/audit", None).await.expect(200).json();
+    let entries = log["entries"].as_array().unwrap();
+    let said = |at: usize| {
+        let entry = &entries[at];
+        [&entry["actor"], &entry["action"], &entry["subject"]].map(|text| text.as_str().unwrap().to_owned())
+    };
+    assert_eq!(said(0), ["operator", "price_plan.add", "team v2"]);
+    assert_eq!(said(1), ["operator", "cell.set", "one"]);
+    assert_eq!(entries[1]["details"]["before"]["capacity"], 1000);
+    assert_eq!(
+        (&entries[1]["details"]["cell"]["capacity"], &entries[1]["details"]["cell"]["open"]),
+        (&json!(2000), &json!(false))
+    );
+    assert_eq!(entries[2]["details"]["before"], Value::Null);
+    let revisions: Vec<i64> = entries.iter().map(|entry| entry["revision"].as_i64().unwrap()).collect();
+    assert_eq!(revisions, [3, 2, 1]);
+    let older = world.operate(Method::GET, "/operator/audit?before=2", None).await.expect(200).json();
+    assert_eq!(older["entries"].as_array().unwrap().len(), 1);
+}
+
 async fn room_is_promised_once(database: &Database) {
     let (world, ada, organisation) = setting(database).await;
     let cells = world.get("/cells", &ada).await.expect(200).json();
@@ -284,10 +387,10 @@ async fn room_is_promised_once(database: &Database) {
     let answer = world.operate(Method::PUT, "/operator/cells/two", Some(elsewhere)).await;
     assert_eq!(answer.problem(409), "conflict");
     let tenants = format!("/organisations/{organisation}/tenants");
-    let of = |capacity: u64| json!({ "name": "a", "placement": { "capacity": capacity } });
+    let of = |name: &str| json!({ "name": name, "placement": { "capacity": 300 } });
     // Many at once: as many as fit, and none more.
-    let one = || world.post(&tenants, &ada, of(300));
-    let (a, b, c, d, e) = tokio::join!(one(), one(), one(), one(), one());
+    let one = |name| world.post(&tenants, &ada, of(name));
+    let (a, b, c, d, e) = tokio::join!(one("a"), one("b"), one("c"), one("d"), one("e"));
     let mut made = Vec::new();
     for answer in [a, b, c, d, e] {
         match answer.status.as_u16() {
@@ -304,7 +407,7 @@ async fn room_is_promised_once(database: &Database) {
     // Who is there already has its room; who goes makes room.
     world.put(&format!("/tenants/{}/placement", made[0]), &ada, json!({ "capacity": 400 })).await.expect(200);
     world.delete(&format!("/tenants/{}", made[1]), &ada).await.expect(204);
-    world.post(&tenants, &ada, of(300)).await.expect(201);
+    world.post(&tenants, &ada, of("f")).await.expect(201);
     assert_eq!(free(world.get("/cells", &ada).await.expect(200).json(), "two"), 0);
 }
 

@@ -143,12 +143,9 @@ async fn who_may_change_a_limit_is_told_once_a_day_that_it_is_nearly_reached(dat
     };
     near(&tenant, "bytes_per_day", 850).await;
     let mail = world.mailbox.next(&ada.email).await;
-    assert_eq!(mail.subject, "production has nearly reached its limit bytes_per_day");
-    assert!(
-        mail.text.starts_with("production uses 850 of its limit bytes_per_day of 1000."),
-        "{}",
-        mail.text
-    );
+    assert_eq!(mail.subject, "production uses 85 % of its limit of 1,000 bytes a day");
+    let told = "production uses 85 % of its limit bytes_per_day: 850 bytes a day, of 1,000.";
+    assert!(mail.text.starts_with(told), "{}", mail.text);
     let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
     assert_eq!(log["entries"][0]["action"], "quota.nearly_reached");
     assert_eq!(log["entries"][0]["details"]["used"], 850);
@@ -159,8 +156,18 @@ async fn who_may_change_a_limit_is_told_once_a_day_that_it_is_nearly_reached(dat
         near(tenant, limit, 900).await;
     }
     near(&tenant, "active_series", 801).await;
-    assert!(world.mailbox.next(&ada.email).await.subject.ends_with("active_series"));
+    assert!(world.mailbox.next(&ada.email).await.subject.ends_with("active series"));
     assert!(world.mailbox.is_empty(), "nobody else was told, and nothing twice");
+    // That it is reached is another thing than that it is near.
+    for used in [1_000, 1_200] {
+        near(&tenant, "bytes_per_day", used).await;
+    }
+    let mail = world.mailbox.next(&ada.email).await;
+    assert_eq!(mail.subject, "production has reached its limit of 1,000 bytes a day");
+    assert!(mail.text.contains("1,000 bytes a day, of 1,000"), "{}", mail.text);
+    assert!(world.mailbox.is_empty());
+    let log = world.get(&format!("/organisations/{organisation}/audit"), &ada).await.expect(200).json();
+    assert_eq!(log["entries"][0]["action"], "quota.reached");
     world.clock.advance(std::time::Duration::from_secs(24 * 3600));
     near(&tenant, "bytes_per_day", 999).await;
     assert!(world.mailbox.next(&ada.email).await.text.contains("999"));

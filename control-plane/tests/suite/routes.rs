@@ -111,6 +111,7 @@ const ROUTES: &[(&str, &str, Who, &str)] = &[
     // Its signature is asked for, not who sends it.
     ("POST", "/payments/webhook", Who::Signed, ""),
     ("GET", "/operator/organisations", Who::Operator, ""),
+    ("GET", "/operator/audit", Who::Operator, ""),
     ("PUT", "/operator/cells/{cell}", Who::Operator, r#"{"region":"aws:eu-west-1","capacity":1}"#),
     ("GET", "/operator/margins", Who::Operator, ""),
     (

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use control_plane::billing::{Attribution, Dimension, Quantities, Resource, ResourceUse, Signal};
 use control_plane::placement::Observation;
-use control_plane::ports::{Activity, ActivityReport, FootprintSeen};
+use control_plane::ports::{Activity, ActivityReport, Clock as _, FootprintSeen};
 use http::Method;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -17,6 +17,7 @@ use crate::world::World;
 on_both_databases!(
     usage_is_the_ledgers_whatever_is_repeated_crashes_or_comes_late,
     a_tenants_hours_are_its_own_and_a_months,
+    it_is_said_until_when_usage_is_known,
     a_report_is_counted_once_however_often_it_comes,
     a_report_with_names_that_no_index_takes_stands_in_nobodys_way,
     what_the_operator_pays_is_seen_beside_what_comes_in,
@@ -103,6 +104,7 @@ async fn a_tenants_hours_are_its_own_and_a_months(database: &Database) {
     let usage = world.get(&format!("/tenants/{one}/usage"), &ada).await.expect(200).json();
     assert_eq!(usage["total"], json!({ "samples": 5, "spans": 7, "bytes": 80, "series_hours": 2 }));
     assert_eq!(usage["month"], "2026-09");
+    assert_eq!(usage["as_of_ms"], world.clock.now_ms());
     assert_eq!(usage["hours"].as_array().unwrap().len(), 2);
     assert_eq!(usage["hours"][1]["signal"], "traces");
     let august = world.get(&format!("/tenants/{one}/usage?month=2026-08"), &ada).await.expect(200).json();
@@ -117,6 +119,45 @@ async fn a_tenants_hours_are_its_own_and_a_months(database: &Database) {
         let refused = world.get(&format!("/tenants/{one}/usage?month={bad}"), &ada).await;
         assert_eq!(refused.problem(422), "invalid_field", "{bad}");
     }
+}
+
+async fn it_is_said_until_when_usage_is_known(database: &Database) {
+    let world = World::new(database).await;
+    let ada = world.person("ada").await;
+    let organisation = world.organisation(&ada).await;
+    let (one, two) = (world.tenant(&ada, &organisation).await, world.tenant(&ada, &organisation).await);
+    let as_of = async |path: &str| world.get(path, &ada).await.expect(200).json()["as_of_ms"].clone();
+    let paths = [
+        format!("/tenants/{one}/usage"),
+        format!("/tenants/{two}/usage"),
+        format!("/organisations/{organisation}/usage"),
+        format!("/organisations/{organisation}/invoices/2026-09"),
+        format!("/organisations/{organisation}/invoices/2026-09/inputs"),
+    ];
+    world.settle().await;
+    let began = world.clock.now_ms();
+    world.records.samples(&one, HOUR, 5);
+    world.clock.advance(Duration::from_secs(60));
+    for path in &paths {
+        assert_eq!(as_of(path).await, began, "{path}: not all that there is now is known");
+    }
+    // What was read while something else could not be, is known until then; all together, only until before.
+    world.records.set_unreadable(Some(&two));
+    world.records.samples(&two, HOUR, 5);
+    assert!(world.control_plane.settle_usage().await.is_err());
+    assert_eq!(as_of(&paths[0]).await, began + 60_000);
+    for path in &paths[1..] {
+        assert_eq!(as_of(path).await, began, "{path}");
+    }
+    world.records.set_unreadable(None);
+    world.settle().await;
+    for path in &paths {
+        assert_eq!(as_of(path).await, began + 60_000, "{path}");
+    }
+    let page = world.get(&format!("{}/page", paths[3]), &ada).await.expect(200).text;
+    assert!(page.contains("usage as of 2026-09-21 14:14:20 UTC"), "{page}");
+    let csv = world.get(&format!("{}/csv", paths[3]), &ada).await.expect(200).text;
+    assert!(csv.lines().skip(1).all(|row| row.ends_with(",1790000060")), "{csv}");
 }
 
 fn counted(tenant: &str, dimension: Dimension, name: &str, count: u64) -> Attribution {

@@ -14,7 +14,7 @@ use control_plane::billing::{CostTable, Quantities, Signal, UsageRow};
 use control_plane::payments::{Manual, PaymentProvider};
 use control_plane::ports::{
     Activity, ActivityReport, Clock, DirectoryPublisher, LedgerState, Mail, MailError, Mailer, PublishError,
-    Published, UsageSource, UsageSourceError,
+    Published, TenantData, TenantDataError, UsageSource, UsageSourceError,
 };
 use control_plane::{ControlPlane, Parts, PasswordCost, Plan, RootSecret, Secret, Settings};
 use http::{Method, Request, StatusCode};
@@ -174,6 +174,8 @@ struct RecordsState {
     out_of_reach: bool,
     behind: bool,
     keeps_reports: bool,
+    unreadable: Option<String>,
+    erased: Vec<String>,
 }
 
 impl Records {
@@ -211,6 +213,11 @@ impl Records {
     /// Answers with ledgers as they were one version ago: a reader that was held up.
     pub(crate) fn set_behind(&self, behind: bool) {
         self.0.lock().behind = behind;
+    }
+
+    /// The ledger of this tenant cannot be read.
+    pub(crate) fn set_unreadable(&self, tenant: Option<&str>) {
+        self.0.lock().unreadable = tenant.map(str::to_owned);
     }
 
     /// Deleting reports fails.
@@ -268,6 +275,9 @@ impl UsageSource for Records {
         known: Option<&str>,
     ) -> Result<Option<LedgerState>, UsageSourceError> {
         self.reach()?;
+        if self.0.lock().unreadable.as_deref() == Some(tenant) {
+            return Err(UsageSourceError("its ledger cannot be read".into()));
+        }
         let old = {
             let state = self.0.lock();
             state.old.get(&(tenant.to_owned(), signal)).filter(|_| state.behind).cloned()
@@ -288,6 +298,24 @@ impl UsageSource for Records {
         }
         state.reports.retain(|report| !ids.contains(&report.id));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl TenantData for Records {
+    async fn delete(&self, tenant: &str) -> Result<(), TenantDataError> {
+        self.reach().map_err(|error| TenantDataError(error.into()))?;
+        let mut state = self.0.lock();
+        state.ledgers.retain(|(of, _), _| of != tenant);
+        state.erased.push(tenant.to_owned());
+        Ok(())
+    }
+}
+
+impl Records {
+    /// The tenants whose data was deleted, each time.
+    pub(crate) fn erased(&self) -> Vec<String> {
+        self.0.lock().erased.clone()
     }
 }
 
@@ -527,10 +555,12 @@ impl World {
         person
     }
 
-    /// A tenant of an organisation; its id.
+    /// A tenant of an organisation; its id. The first is called `production`.
     pub(crate) async fn tenant(&self, owner: &Person, organisation: &str) -> String {
         let path = format!("/organisations/{organisation}/tenants");
-        self.post(&path, owner, json!({ "name": "production" })).await.expect(201).field("id")
+        let there = self.get(&path, owner).await.expect(200).json()["tenants"].as_array().unwrap().len();
+        let name = if there == 0 { "production".to_owned() } else { format!("production {there}") };
+        self.post(&path, owner, json!({ "name": name })).await.expect(201).field("id")
     }
 
     /// An API key: its id and its text.
@@ -569,6 +599,7 @@ async fn start(url: &str, number: u8, outside: Outside<'_>) -> ControlPlane {
         clock: Arc::clone(clock) as _,
         publisher: Arc::clone(place) as _,
         usage: Arc::clone(records) as _,
+        data: Arc::clone(records) as _,
         payments: Arc::clone(payments),
         mailer: Arc::clone(mailbox) as _,
         signer: signer(),

@@ -5,6 +5,7 @@
 //! | [`node`] | the services, put together |
 //! | [`control`] | the control plane, and how it reaches the world |
 //! | `usage`, `activity` | what the control plane bills by, and what it is told of this process |
+//! | `tenant_data` | deletes the data of deleted tenants |
 //! | [`directory`] | the tenant directory: first start, and kept current |
 //! | [`router`] | the routes |
 //! | [`listener`] | a port |
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod router;
+mod tenant_data;
 pub(crate) mod usage;
 pub mod welcome;
 

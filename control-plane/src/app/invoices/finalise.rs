@@ -8,7 +8,7 @@ use crate::billing::{CreditKind, Invoice, Month};
 use crate::db::change::{Entry, Scope};
 use crate::db::credits::{self, CreditRow};
 use crate::db::invoices::{self, InvoiceRow};
-use crate::db::{DbError, organisations, to_json};
+use crate::db::{DbError, organisations, to_json, usage};
 use crate::limits::INVOICE_GRACE_S;
 
 impl App {
@@ -54,6 +54,7 @@ impl App {
         // Somebody else may have done it meanwhile.
         let books = Books::read(change.conn(), organisation_id).await?;
         let Some(month) = is_due(books.first_open()?) else { return Ok(false) };
+        let as_of_ms = usage::all_read_until(change.conn(), organisation_id).await?;
         let input = books.input(change.conn(), month).await?;
         let invoice = Invoice::compute(&input)?.finalised();
 
@@ -85,6 +86,7 @@ impl App {
             total_micros: invoice.total_micros,
             finalised_at_ms: now_ms,
             paid_at_ms: (invoice.total_micros == 0).then_some(now_ms),
+            as_of_ms,
         };
         invoices::add(change.conn(), &row, to_json(&invoice)?, to_json(&input)?).await?;
         let number = number_of(&row);

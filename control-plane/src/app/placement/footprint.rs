@@ -12,7 +12,7 @@ use crate::db::placements::{self, ConflictRow, FootprintRow};
 use crate::db::tenants::TenantRow;
 use crate::db::{DbError, cells, from_json, members, organisations, tenants};
 use crate::error::AppError;
-use crate::limits::{MAX_FOOTPRINT_ROWS, MAX_PAGE};
+use crate::limits::{CONFLICT_LIFE_MS, MAX_FOOTPRINT_ROWS, MAX_PAGE};
 use crate::placement::{
     Conflict, FootprintReport, Needs, NoiseThreshold, Observation, Placed, PlacementError, Proposal,
     RegionRef, Role, review,
@@ -104,10 +104,17 @@ impl App {
         let observed = observations(&mut *db, &tenant.id, self.now_ms()).await?;
         let placed = Placed { home: row.home_cell, standby: row.standby_cell };
         let report = review(&observed, &needs, &placed, &cells, NoiseThreshold::default());
-        report.map(Some).map_err(|error: PlacementError| {
+        let mut report = report.map_err(|error: PlacementError| {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot compare a tenant's footprint");
             AppError::Internal
-        })
+        })?;
+        // A region that nothing comes from any more is avoided for a month, but nobody has to move for it.
+        let since_ms = self.now_ms() - CONFLICT_LIFE_MS;
+        report.conflicts.retain(|conflict| conflict.evidence.last_seen_ms >= since_ms);
+        if report.conflicts.is_empty() {
+            report.proposal = None;
+        }
+        Ok(Some(report))
     }
 
     /// Adds to what is known of where a tenant runs. New conflicts are noted, audited, and told to the owners and admins. What
@@ -156,6 +163,7 @@ impl App {
                 hidden: i64::from(conflict.hidden),
                 raised_at_ms: now_ms,
                 resolved_at_ms: None,
+                resolution: None,
             };
             placements::raise_conflict(change.conn(), tenant_id, &row).await?;
         }

@@ -62,6 +62,19 @@ impl QuotaName {
         }
     }
 
+    /// What it counts, for people.
+    pub(crate) const fn unit(self) -> &'static str {
+        match self {
+            Self::SamplesPerSecond => "samples a second",
+            Self::SpansPerSecond => "spans a second",
+            Self::BytesPerDay => "bytes a day",
+            Self::ActiveSeries => "active series",
+            Self::SeriesPerMetric => "active series of one metric name",
+            Self::QueryConcurrency => "queries at once",
+            Self::QueryBytes => "bytes read by a query",
+        }
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }
@@ -70,7 +83,6 @@ impl QuotaName {
     const fn enforceable(self) -> Option<u64> {
         match self {
             Self::SamplesPerSecond | Self::SpansPerSecond => Some(MAX_RATE as u64),
-            Self::QueryConcurrency => Some(u32::MAX as u64),
             _ => None,
         }
     }

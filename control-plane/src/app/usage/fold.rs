@@ -28,7 +28,14 @@ pub(crate) enum FoldError {
 impl App {
     /// Folds every ledger there is.
     pub(crate) async fn fold_usage(&self, source: &dyn UsageSource) -> Result<(), FoldError> {
-        self.fold_tenants(source, source.tenants().await?).await
+        let began_ms = self.now_ms();
+        let (folded, outcome) = self.fold_each(source, source.tenants().await?).await;
+        if outcome.is_ok() {
+            self.note_read(&[usage::EVERY_TENANT.to_owned()], began_ms).await?;
+        } else {
+            self.note_read(&folded, began_ms).await?;
+        }
+        outcome
     }
 
     /// Folds the ledgers of some tenants.
@@ -37,19 +44,46 @@ impl App {
         source: &dyn UsageSource,
         tenants: impl IntoIterator<Item = String>,
     ) -> Result<(), FoldError> {
-        let mut failed = None;
+        let began_ms = self.now_ms();
+        let (folded, outcome) = self.fold_each(source, tenants).await;
+        self.note_read(&folded, began_ms).await?;
+        outcome
+    }
+
+    /// Folds them, and says which could be.
+    async fn fold_each(
+        &self,
+        source: &dyn UsageSource,
+        tenants: impl IntoIterator<Item = String>,
+    ) -> (Vec<String>, Result<(), FoldError>) {
+        let (mut folded, mut failed) = (Vec::new(), None);
         for tenant in tenants {
             // One that cannot be read does not keep the others from being counted.
-            if let Err(error) = self.fold_tenant(source, &tenant).await {
-                tracing::warn!(
-                    tenant,
-                    error = &error as &dyn std::error::Error,
-                    "cannot fold a tenant's usage"
-                );
-                failed = Some(error);
+            match self.fold_tenant(source, &tenant).await {
+                Ok(()) => folded.push(tenant),
+                Err(error) => {
+                    tracing::warn!(
+                        tenant,
+                        error = &error as &dyn std::error::Error,
+                        "cannot fold a tenant's usage"
+                    );
+                    failed = Some(error);
+                }
             }
         }
-        failed.map_or(Ok(()), Err)
+        (folded, failed.map_or(Ok(()), Err))
+    }
+
+    /// Notes until when these tenants' ledgers are folded: they were all read after `began_ms`.
+    async fn note_read(&self, tenants: &[String], began_ms: i64) -> Result<(), DbError> {
+        if tenants.is_empty() {
+            return Ok(());
+        }
+        let mut change = self.db.change().await?;
+        for tenant in tenants {
+            usage::note_read(change.conn(), tenant, began_ms).await?;
+        }
+        change.commit_silently().await
     }
 
     /// Folds the ledgers of one tenant.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::limits::MAX_PRINTED_PARTS;
 use super::super::money::group_thousands;
+use super::super::month::instant;
 use super::super::{Cause, CostPart, Invoice, InvoiceStatus, Line, LineKind};
 
 /// How the page looks: black on white, sized for A4, figures aligned.
@@ -40,27 +41,31 @@ pub struct Party {
     pub details: String,
 }
 
-/// The page. Every text that comes from outside is escaped; there is no script, and nothing is loaded.
+/// The page. `as_of_ms` is until when usage was known. Every text that comes from outside is escaped; there is no script, and nothing is loaded.
 #[must_use]
-pub fn to_html(invoice: &Invoice, number: &str, from: &Party, to: &Party) -> String {
+pub fn to_html(invoice: &Invoice, number: &str, as_of_ms: Option<i64>, from: &Party, to: &Party) -> String {
     let mut page = String::new();
     let draft = match invoice.status {
         InvoiceStatus::Draft => " <span class=\"draft\">Draft</span>",
         InvoiceStatus::Final => "",
     };
     let period = invoice.month.span().describe();
+    let as_of = as_of_ms.map_or_else(String::new, |as_of_ms| {
+        format!(" · usage as of {} UTC", instant(as_of_ms.div_euclid(1000)))
+    });
     // Writing to a string cannot fail, here and below.
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>Invoice {number} – {to}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<div>\n<h1>Invoice {number}{draft}</h1>\n\
-         <div class=\"quiet\">{month} · {period}</div>\n</div>\n<div>\n<strong>{from}</strong>\n\
+         <div class=\"quiet\">{month} · {period}{as_of}</div>\n</div>\n<div>\n<strong>{from}</strong>\n\
          <address>{from_details}</address>\n</div>\n</header>\n<div class=\"quiet\">Billed to</div>\n\
          <strong>{to}</strong>\n<address>{to_details}</address>\n",
         number = escape(number),
         month = invoice.month,
         period = escape(&period),
+        as_of = escape(&as_of),
         from = escape(&from.name),
         from_details = escape(&from.details),
         to = escape(&to.name),
@@ -160,7 +165,7 @@ fn cost_parts(page: &mut String, invoice: &Invoice, title: &str, parts: &[CostPa
     );
     for part in printed {
         let cause = match &part.cause {
-            Cause::Named(name) => escape(name),
+            Cause::Named(_) => escape(&part.named().unwrap_or_default()),
             Cause::Unattributed => "<em>not attributed</em>".to_owned(),
             Cause::Fixed => "<em>fees</em>".to_owned(),
             Cause::EarlierMonths => "<em>corrections of earlier months</em>".to_owned(),

@@ -103,8 +103,9 @@ fn a_signup_within_an_hour_is_charged_for_that_hours_usage_and_a_cancelled_hour_
     let invoice = Invoice::compute(&input).unwrap();
     let seconds = 86_400 - 1800 + 1;
     // 49 € × 84,601 / 2,592,000 = 1.599324…
-    assert_lines(&invoice, &[("base fee", seconds, 1_599_324), ("samples, tier 1", 110, 0)]);
-    assert_eq!(invoice.unbilled, [Unbilled { meter: Meter::Samples, quantity: 10 }]);
+    // What is stamped before the signup is charged as the first of what came after it.
+    assert_lines(&invoice, &[("base fee", seconds, 1_599_324), ("samples, tier 1", 117, 0)]);
+    assert_eq!(invoice.unbilled, [Unbilled { meter: Meter::Samples, quantity: 3 }]);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod margins;
 mod properties;
 mod rendering;
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// 2026-11: 30 days.
@@ -62,6 +64,7 @@ pub(crate) fn acme() -> InvoiceInput {
         plans: vec![scale()],
         terms: vec![Term { plan: "scale".to_owned(), from_s: 0, until_s: None }],
         rows: Vec::new(),
+        tenant_names: BTreeMap::new(),
         attribution: Vec::new(),
         credits: Vec::new(),
         billed: Vec::new(),

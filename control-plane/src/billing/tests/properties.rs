@@ -317,3 +317,68 @@ proptest! {
         }
     }
 }
+
+/// A month in the life of an organisation that signed up in mid-November: what came to the ledger before its invoice was made.
+/// Months back from the invoice's, an hour of that month, and which samples of it: some are sent twice.
+fn deliveries() -> impl Strategy<Value = Vec<Vec<(i64, i64, Vec<u16>)>>> {
+    let delivery = (-2..4_i64, 0..672_i64, prop::collection::vec(0..40_u16, 1..20));
+    prop::collection::vec(prop::collection::vec(delivery, 0..6), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whenever samples come, however often, and however old they are, even from before the signup: all invoices together charge each
+    /// once, and so much for it as if everything had been known when its month was billed.
+    #[test]
+    fn all_invoices_together_are_the_distinct_samples(
+        schedule in deliveries(), first in tiers(), second in tiers(), change in 0..100_i64,
+    ) {
+        let mut input = acme();
+        input.terms[0].from_s = day_s(16) + 1_234;
+        input.plans[0].base_fee_micros = 0;
+        input.plans[0].prices[0].tiers = first;
+        let mut next = input.plans[0].clone();
+        next.version = 2;
+        next.effective_from_s = day_s(16) + change * 86_400;
+        next.prices[0].tiers = second;
+        if change > 0 {
+            input.plans.push(next);
+        }
+        let mut ledger = std::collections::BTreeSet::new();
+        let rows = |ledger: &std::collections::BTreeSet<(i64, u16)>| -> Vec<UsageRow> {
+            // One row a sample: rows of an hour add up.
+            ledger.iter().map(|(hour, _)| samples(*hour, 1)).collect()
+        };
+        let mut finals: Vec<Invoice> = Vec::new();
+        let mut month = november();
+        for deliveries in schedule.iter().chain([&Vec::new(), &Vec::new(), &Vec::new()]) {
+            for (back, hour_of_month, ids) in deliveries {
+                let hour = month.span().start_s / 3600 - back * 730 + hour_of_month;
+                ledger.extend(ids.iter().map(|id| (hour, *id)));
+            }
+            input.month = month;
+            input.rows = rows(&ledger);
+            input.billed = finals
+                .iter()
+                .map(|of| BilledMonth::from_invoices(of.month, finals.iter().filter(|later| later.month >= of.month)))
+                .collect();
+            let invoice = Invoice::compute(&input).unwrap();
+            prop_assert!(invoice.unbilled.is_empty());
+            prop_assert_eq!(verify(&invoice, &input).unwrap(), Vec::new());
+            finals.push(invoice.finalised());
+            month = month.next().unwrap();
+        }
+        let billed: i64 = finals.iter().flat_map(|invoice| &invoice.lines).map(|line| line.quantity).sum();
+        prop_assert_eq!(billed.unsigned_abs(), ledger.len() as u64);
+        // By month of use, the money is what one invoice for everything would have charged.
+        for of in &finals {
+            let mut at_once = input.clone();
+            at_once.month = of.month;
+            at_once.billed.clear();
+            let right = Invoice::compute(&at_once).unwrap().subtotal_micros;
+            let billed = BilledMonth::from_invoices(of.month, finals.iter().filter(|later| later.month >= of.month));
+            prop_assert_eq!(billed.lines.iter().map(|line| line.amount_micros).sum::<i64>(), right);
+        }
+    }
+}

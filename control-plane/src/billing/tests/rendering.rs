@@ -5,6 +5,7 @@ use super::*;
 
 fn invoice() -> Invoice {
     let mut input = acme();
+    input.tenant_names.insert("<b>prod</b>".to_owned(), "<i>production</i>".to_owned());
     input.rows = vec![UsageRow { tenant: "<b>prod</b>".to_owned(), ..samples(hour(1, 0), 10_001_250) }];
     input.credits = vec![Credit {
         id: "sla, October".to_owned(),
@@ -37,6 +38,7 @@ fn json_has_stable_names_and_comes_back() {
         json["breakdown"]["by_tenant"][0]["cause"],
         serde_json::json!({ "kind": "named", "name": "<b>prod</b>" })
     );
+    assert_eq!(json["breakdown"]["by_tenant"][0]["label"], "<i>production</i>");
     assert_eq!(json["breakdown"]["by_tenant"][1]["cause"], serde_json::json!({ "kind": "fixed" }));
     let input = serde_json::to_value(acme()).unwrap();
     assert_eq!(serde_json::from_value::<InvoiceInput>(input).unwrap(), acme());
@@ -44,22 +46,22 @@ fn json_has_stable_names_and_comes_back() {
 
 #[test]
 fn csv_sums_to_the_total() {
-    let csv = to_csv(&invoice());
+    let csv = to_csv(&invoice(), Some(1_793_500_000_999));
     let rows: Vec<&str> = csv.split_terminator("\r\n").collect();
     assert_eq!(
         rows[0],
-        "kind,month,adjusts,plan,plan_version,description,quantity,unit,unit_price,per,start_s,end_s,amount,currency"
+        "kind,month,adjusts,plan,plan_version,description,quantity,unit,unit_price,per,start_s,end_s,amount,currency,as_of_s"
     );
     assert_eq!(
         rows[3],
-        "usage,2026-11,,scale,1,\"samples, tier 2\",1250,samples,0.10,1000000,1793491200,1796083200,0.000125,EUR"
+        "usage,2026-11,,scale,1,\"samples, tier 2\",1250,samples,0.10,1000000,1793491200,1796083200,0.000125,EUR,1793500000"
     );
     assert_eq!(
         rows[4..],
         [
-            "credit,2026-11,,,,\"sla, October\",,,,,,,-9.00,EUR",
-            "rounding,2026-11,,,,to a payable amount,,,,,,,-0.000125,EUR",
-            "total,2026-11,,,,to be paid,,,,,,,40.00,EUR",
+            "credit,2026-11,,,,\"sla, October\",,,,,,,-9.00,EUR,1793500000",
+            "rounding,2026-11,,,,to a payable amount,,,,,,,-0.000125,EUR,1793500000",
+            "total,2026-11,,,,to be paid,,,,,,,40.00,EUR,1793500000",
         ]
     );
 }
@@ -70,10 +72,13 @@ fn html_escapes_everything_and_loads_nothing() {
         name: format!("{text}<script>"),
         details: "1 \"Main\" St\nCity & Co".to_owned(),
     };
-    let html = to_html(&invoice(), "2026-<1>", &evil("From"), &evil("To"));
+    let html = to_html(&invoice(), "2026-<1>", Some(1_793_500_000_999), &evil("From"), &evil("To"));
+    assert!(html.contains("usage as of 2026-11-01 02:26:40 UTC"));
     assert!(html.contains("Invoice 2026-&lt;1&gt; <span class=\"draft\">Draft</span>"));
     assert!(html.contains("To&lt;script&gt;") && html.contains("City &amp; Co"));
-    assert!(html.contains("&lt;b&gt;prod&lt;/b&gt;") && !html.contains("<b>prod"));
+    assert!(
+        html.contains("&lt;i&gt;production&lt;/i&gt; (&lt;b&gt;prod&lt;/b&gt;)") && !html.contains("<b>prod")
+    );
     for loading in ["<script", "<link", "<img", "src=", "href=", "url(", "@import"] {
         assert!(!html.contains(loading), "{loading}");
     }
@@ -81,7 +86,7 @@ fn html_escapes_everything_and_loads_nothing() {
         html.contains("<td class=\"number\">0.000125</td>")
             && html.contains("<td class=\"number\">40.00 EUR</td>")
     );
-    assert!(!to_html(&invoice().finalised(), "1", &evil(""), &evil("")).contains("Draft"));
+    assert!(!to_html(&invoice().finalised(), "1", None, &evil(""), &evil("")).contains("Draft"));
 }
 
 #[test]
@@ -93,7 +98,7 @@ fn a_long_breakdown_is_cut_on_paper_only() {
     let invoice = Invoice::compute(&input).unwrap();
     assert_eq!(invoice.breakdown.by_tenant.len(), 41);
     let party = Party { name: String::new(), details: String::new() };
-    assert!(to_html(&invoice, "1", &party, &party).contains("<em>29 more</em>"));
+    assert!(to_html(&invoice, "1", None, &party, &party).contains("<em>29 more</em>"));
 }
 
 #[test]
@@ -111,8 +116,8 @@ fn an_invoice_that_somebody_made_up_is_shown_as_it_is() {
         part.charge_micros = i64::MIN;
     }
     let party = Party { name: String::new(), details: String::new() };
-    assert!(to_csv(&made_up).contains("-9223372036854.775808"));
-    assert!(to_html(&made_up, "1", &party, &party).contains("-9,223,372,036,854.775808"));
+    assert!(to_csv(&made_up, None).contains("-9223372036854.775808"));
+    assert!(to_html(&made_up, "1", None, &party, &party).contains("-9,223,372,036,854.775808"));
     assert_eq!(SpendStatus::of(&made_up, 1).reached_percent, 0);
     assert!(verify(&made_up, &acme()).unwrap().len() > 10);
     let mut next = acme();

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::directory::{DIRECTORY_KEY, DirectorySetupError, secret_of};
+use super::tenant_data::BucketData;
 use super::usage::BucketUsage;
 use crate::config::Config;
 use crate::config::topics::ListenSettings;
@@ -232,6 +233,7 @@ impl Opener {
             clock: Arc::new(Time(Arc::clone(&self.clock))),
             publisher: Arc::new(Place(Arc::clone(&self.bucket))),
             usage: Arc::new(BucketUsage(Arc::clone(&self.bucket))),
+            data: Arc::new(BucketData { bucket: Arc::clone(&self.bucket), clock: Arc::clone(&self.clock) }),
             payments: Arc::clone(&self.payments),
             mailer: Arc::clone(&self.mailer),
             signer: DirectorySigner::from_seed(&self.signer_seed),

@@ -40,7 +40,7 @@ use crate::config::value::{Bound, ServerUrl};
 use crate::data_lock::DataLock;
 
 /// The one shard of a process that stands alone.
-const SHARD: ShardId = ShardId(0);
+pub(super) const SHARD: ShardId = ShardId(0);
 
 /// Why the services could not be put together.
 #[derive(Debug, thiserror::Error)]
