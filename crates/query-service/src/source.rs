@@ -86,7 +86,7 @@ impl TenantSource {
             self.segments.note_damaged(&self.tenant, damaged);
         }
         let quarantined = self.loaded.quarantined.iter().map(String::as_str);
-        let mut warnings = self.segments.warnings(&self.tenant, quarantined);
+        let mut warnings = self.segments.warnings(&self.tenant, quarantined, &self.loaded.spared);
         warnings.extend_from_slice(&self.loaded.notes);
         warnings
     }

@@ -11,8 +11,8 @@ use roaring::RoaringBitmap;
 use segment_store::limits::MAX_SNAPSHOTS;
 use segment_store::thin::Days;
 use segment_store::{
-    FreshObject, ReadError, SegmentKey, ShardManifest, TenantManifest, TimeWindow, read_fresh_footer,
-    read_fresh_partition,
+    FreshObject, ReadError, Resolution, SegmentEntry, SegmentKey, ShardManifest, TenantManifest, TimeWindow,
+    read_fresh_footer, read_fresh_partition,
 };
 use storage_format::tenant::{Block, BlockKind};
 use storage_format::{
@@ -40,6 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) cold_bytes: u64,
     /// Objects of this tenant that compaction could not read.
     pub(crate) quarantined: Vec<String>,
+    /// Objects that are damaged, but in whose place others were read that say the same.
+    pub(crate) spared: BTreeSet<Arc<str>>,
     /// What else answers have to say.
     pub(crate) notes: Vec<String>,
     /// Held as long as the data is.
@@ -72,6 +74,8 @@ enum What {
 enum Stop {
     /// Objects have gone: there are newer manifests.
     Gone(Vec<Unit>),
+    /// Thinned segments turned out to be damaged, in whose place there may be others.
+    Damaged,
     Query(QueryError),
 }
 
@@ -146,21 +150,24 @@ impl Segments {
         scope: &Scope,
         limits: FetchLimits,
     ) -> Result<Loaded, QueryError> {
-        for _ in 1..MAX_SNAPSHOTS {
+        let mut snapshots = 1;
+        loop {
             match self.load_once(tenant, scope, limits).await {
                 Ok(loaded) => return Ok(loaded),
-                Err(Stop::Gone(units)) => self.look_again(tenant, &units).await?,
+                Err(Stop::Gone(units)) if snapshots < MAX_SNAPSHOTS => {
+                    snapshots += 1;
+                    self.look_again(tenant, &units).await?;
+                }
+                Err(Stop::Gone(units)) => {
+                    let objects: Vec<&Arc<str>> = units.iter().map(|unit| &unit.key).collect();
+                    tracing::error!(%tenant, ?objects, "objects that a query needs are not there");
+                    return Err(QueryError::Unavailable("stored data could not be read; try again later"));
+                }
+                // Each is noted once, and there is room to note so many.
+                Err(Stop::Damaged) => {}
                 Err(Stop::Query(error)) => return Err(error),
             }
         }
-        self.load_once(tenant, scope, limits).await.map_err(|stop| match stop {
-            Stop::Gone(units) => {
-                let objects: Vec<&Arc<str>> = units.iter().map(|unit| &unit.key).collect();
-                tracing::error!(%tenant, ?objects, "objects that a query needs are not there");
-                QueryError::Unavailable("stored data could not be read; try again later")
-            }
-            Stop::Query(error) => error,
-        })
     }
 
     /// After `units` were found to be gone.
@@ -188,13 +195,17 @@ impl Segments {
             return Ok(Loaded::default());
         }
         let manifest = self.tenant_manifest(tenant, &shard, scope).await?;
+        let damaged = self.damaged_of(tenant);
+        let is_damaged = |entry: &SegmentEntry| {
+            !damaged.is_empty() && damaged.contains(&*TenantManifest::segment_key(tenant, &entry.id))
+        };
         // Days that have samples elsewhere than in segments of the tenant.
         let mut busy: BTreeSet<TimeWindow> = BTreeSet::new();
         let (days, units, prepared, counting) = loop {
             let is_busy = |day: TimeWindow| {
                 busy.contains(&day) || view.may_have_samples((day.start_ms, day.end_ms() - 1))
             };
-            let days = Arc::new(Days::of(&manifest, is_busy));
+            let days = Arc::new(Days::of(&manifest, is_busy, is_damaged));
             let units = self.units(tenant, scope, &view, &shard, &manifest, &days);
             let counting = Counting { limits, bytes: AtomicU64::new(0), memory_bytes: AtomicU64::new(0) };
             let preparing = units.iter().map(|unit| self.prepare(tenant, scope, unit, &counting).boxed());
@@ -219,7 +230,15 @@ impl Segments {
         let of_shard = of_shard.filter(|each| each.tenant.as_ref().is_none_or(|whose| whose == tenant));
         let quarantined = of_shard.chain(&manifest.quarantined).map(|each| each.object.clone()).collect();
         let cold_bytes = counting.bytes.load(Ordering::Relaxed);
-        Ok(Loaded { view, cold, cold_bytes, quarantined, notes, _memory: Some(memory) })
+        let mut spared = damaged;
+        if !spared.is_empty() {
+            let thinned = manifest.segments.iter().filter(|entry| entry.resolution != Resolution::Raw);
+            let thinned: BTreeSet<String> =
+                thinned.map(|entry| TenantManifest::segment_key(tenant, &entry.id)).collect();
+            let read: BTreeSet<&Arc<str>> = units.iter().map(|unit| &unit.key).collect();
+            spared.retain(|object| thinned.contains(&**object) && !read.contains(object));
+        }
+        Ok(Loaded { view, cold, cold_bytes, quarantined, spared, notes, _memory: Some(memory) })
     }
 
     async fn tenant_manifest(
@@ -300,7 +319,7 @@ impl Segments {
         units
     }
 
-    /// Notes damage; other errors stop the query.
+    /// Notes damage; other errors stop the query, as does the first sight of damage of a thinned segment: others may do.
     fn unless_damaged<T>(
         &self,
         tenant: &TenantId,
@@ -316,8 +335,12 @@ impl Segments {
         if let What::Fresh(place) = unit.what {
             self.tail.note_damaged(tenant, place.segment);
         }
-        self.note_damaged(tenant, &unit.key);
+        let is_news = self.note_damaged(tenant, &unit.key);
         let error = &*error as &dyn std::error::Error;
+        if is_news && unit.service.as_ref().is_some_and(|service| service.thinned_day().is_some()) {
+            tracing::error!(%tenant, object = %unit.key, error, "a thinned segment cannot be read");
+            return Err(Stop::Damaged);
+        }
         tracing::error!(%tenant, object = %unit.key, error, "an object cannot be read; queries lack its data");
         Ok(None)
     }

@@ -211,25 +211,29 @@ impl Segments {
         Some(*segment) <= self.tail.floor() && self.manifests.shard().has_absorbed(segment)
     }
 
-    /// Notes that an object, or `tenant`'s part of it, cannot be read.
-    pub(crate) fn note_damaged(&self, tenant: &TenantId, object: &Arc<str>) {
+    /// Notes that an object, or `tenant`'s part of it, cannot be read. Whether that is news.
+    pub(crate) fn note_damaged(&self, tenant: &TenantId, object: &Arc<str>) -> bool {
         let mut damaged = self.damaged.lock();
         let of_tenant = damaged.entry(tenant.clone()).or_default();
-        if of_tenant.len() < MAX_DAMAGED_OBJECTS {
-            of_tenant.insert(Arc::clone(object));
-        }
+        of_tenant.len() < MAX_DAMAGED_OBJECTS && of_tenant.insert(Arc::clone(object))
     }
 
-    /// What an answer to `tenant` has to say of what it lacks. `quarantined` are objects that compaction could not read.
+    /// The objects of `tenant` that were found damaged.
+    fn damaged_of(&self, tenant: &TenantId) -> BTreeSet<Arc<str>> {
+        self.damaged.lock().get(tenant).cloned().unwrap_or_default()
+    }
+
+    /// What an answer to `tenant` has to say of what it lacks. `quarantined` are objects that compaction could not read;
+    /// it does not lack the damaged ones that are `spared`.
     pub(crate) fn warnings<'a>(
         &self,
         tenant: &TenantId,
         quarantined: impl Iterator<Item = &'a str>,
+        spared: &BTreeSet<Arc<str>>,
     ) -> Vec<String> {
         let mut lacking: BTreeSet<String> = quarantined.map(str::to_owned).collect();
         lacking.extend(self.tail.damage_of(tenant).iter().map(ToString::to_string));
-        lacking
-            .extend(self.damaged.lock().get(tenant).into_iter().flatten().map(|object| object.to_string()));
+        lacking.extend(self.damaged_of(tenant).difference(spared).map(|object| object.to_string()));
         match lacking.len() {
             0 => Vec::new(),
             count => vec![format!("{count} damaged segments cannot be read: results may lack samples")],

@@ -226,3 +226,38 @@ async fn thinned_samples_outlive_raw_ones_and_say_so() {
     compact(&bucket, end_ms + 400 * DAY_MS, Arc::new(KeepAMonth)).await;
     assert_eq!(resolutions(&bucket).await, [0, 0, 0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_a_thinned_segment_is_damaged_the_samples_it_was_made_from_answer() {
+    let bucket: Arc<dyn Bucket> = Arc::new(MemoryBucket::default());
+    let (acme, end_ms) = (tenant_id("acme"), FIRST_DAY_MS + DAYS * DAY_MS);
+    write(&bucket, end_ms + HOUR_MS, days_of_samples()).await;
+    compact(&bucket, end_ms + HOUR_MS, Arc::new(KeepAMonth)).await;
+    let mut before = BTreeMap::new();
+    for (query, _) in QUERIES {
+        before.insert(query, points(&ask(&bucket, query, hourly()).await.0));
+    }
+    let manifest = segment_store::read_tenant_manifest(&*bucket, &acme).await.unwrap();
+    // Of two days one resolution each, of one both.
+    let thinned = |of| manifest.segments.iter().filter(move |segment| segment.resolution == of);
+    let damaged = thinned(Resolution::OneHour).take(2).chain(thinned(Resolution::FiveMinutes).skip(1));
+    for segment in damaged {
+        let key = TenantManifest::segment_key(&acme, &segment.id);
+        bucket.put(&key, vec![0; segment.len as usize].into(), PutCondition::Always, None).await.unwrap();
+    }
+    for (query, _) in QUERIES {
+        let (answer, _, warnings) = ask(&bucket, query, hourly()).await;
+        let (got, expected) = (points(&answer), &before[query]);
+        assert_eq!(got.len(), expected.len(), "{query}");
+        for (got, expected) in got.iter().zip(expected) {
+            let same = got.0 == expected.0 && (got.1 - expected.1).abs() <= expected.1.abs() * 1e-9;
+            assert!(same, "{query}: {got:?} instead of {expected:?}");
+        }
+        assert_eq!(warnings, [""; 0], "{query}: nothing is lacking");
+    }
+    // Without the others, what is damaged is missed.
+    compact(&bucket, end_ms + 32 * DAY_MS, Arc::new(KeepAMonth)).await;
+    let (answer, _, warnings) = ask(&bucket, "max_over_time(level[1h])", hourly()).await;
+    assert!(points(&answer).len() < before["max_over_time(level[1h])"].len());
+    assert!(warnings.iter().any(|warning| warning.contains("damaged")), "{warnings:?}");
+}

@@ -50,12 +50,17 @@ pub(crate) fn is_dropped(manifest: &TenantManifest, day: TimeWindow) -> bool {
 
 impl Days {
     /// The days of `manifest`. `is_busy` says whether there may be samples of a day that no segment of the manifest has, or that
-    /// are read from elsewhere besides.
+    /// are read from elsewhere besides; `is_damaged`, which segments cannot be read: a resolution that lacks one is not used
+    /// where there is another.
     #[must_use]
-    pub fn of(manifest: &TenantManifest, is_busy: impl Fn(TimeWindow) -> bool) -> Self {
+    pub fn of(
+        manifest: &TenantManifest,
+        is_busy: impl Fn(TimeWindow) -> bool,
+        is_damaged: impl Fn(&SegmentEntry) -> bool,
+    ) -> Self {
         let days = segments_of_days(manifest).into_iter().map(|(day, segments)| {
             let thinned = || Resolution::THINNED.into_iter();
-            let resolutions = if is_dropped(manifest, day) && segments.len() > 1
+            let mut resolutions: Vec<Resolution> = if is_dropped(manifest, day) && segments.len() > 1
                 || !segments.contains_key(&Resolution::Raw)
             {
                 thinned().filter(|resolution| segments.contains_key(resolution)).collect()
@@ -64,6 +69,13 @@ impl Days {
                 let up_to_date = thinned().filter(|of| !busy && is_up_to_date(&segments, *of));
                 [Resolution::Raw].into_iter().chain(up_to_date).collect()
             };
+            let is_whole = |of: &Resolution| {
+                *of == Resolution::Raw
+                    || !segments.get(of).is_some_and(|of| of.iter().any(|each| is_damaged(each)))
+            };
+            if resolutions.iter().any(is_whole) {
+                resolutions.retain(is_whole);
+            }
             (day, Day { resolutions })
         });
         Self(days.collect())
