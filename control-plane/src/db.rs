@@ -129,8 +129,7 @@ pub(crate) struct Db {
 impl Db {
     /// Connects, and brings the tables up to date.
     pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        install_drivers();
         if !is_database_url(url) {
             return Err(OpenError::Url);
         }
@@ -166,6 +165,22 @@ impl Db {
         Ok(Self { pool, begin })
     }
 
+    /// Connects to read what is there: makes nothing, and leaves the tables as they are.
+    pub(crate) async fn open_to_read(url: &str) -> Result<Self, OpenError> {
+        install_drivers();
+        if !is_database_url(url) {
+            return Err(OpenError::Url);
+        }
+        let url = match url.strip_prefix(SQLITE) {
+            Some(file) if !file.contains('?') => format!("{url}?mode=rw"),
+            _ => url.to_owned(),
+        };
+        let options: AnyConnectOptions = url.parse().map_err(OpenError::Connect)?;
+        let pool = AnyPoolOptions::new().max_connections(1).acquire_timeout(CONNECTION_TIME);
+        let pool = pool.connect_with(options).await.map_err(OpenError::Connect)?;
+        Ok(Self { pool, begin: "BEGIN" })
+    }
+
     /// For reading.
     pub(crate) fn pool(&self) -> &AnyPool {
         &self.pool
@@ -174,6 +189,11 @@ impl Db {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+fn install_drivers() {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(sqlx::any::install_default_drivers);
 }
 
 /// Waits for other processes that open the same SQLite file, until what is returned is dropped: while tables are made nobody

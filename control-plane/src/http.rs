@@ -8,6 +8,7 @@
 //! | [`problem`] | the body of an error |
 //! | [`openapi`] | the OpenAPI document, made from the same routes |
 //! | [`mod@reference`] | the same as a page for people |
+//! | [`pages`] | pages behind the links in mails |
 
 mod accounts;
 mod audit;
@@ -21,6 +22,7 @@ mod members;
 pub(crate) mod openapi;
 mod operator;
 mod organisations;
+pub(crate) mod pages;
 mod placement;
 mod problem;
 mod quotas;
@@ -72,11 +74,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let (router, _) = routes().split_for_parts();
     let unknown = || async { AppError::NotFound("route") };
     let known = router
+        .merge(pages::router())
         .method_not_allowed_fallback(|| async { AppError::Method })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(guard))
         .with_state(app);
-    // Below the base path only, so that the router can be merged with others.
+    // Below the base path, and at the few pages, so that the router can be merged with others.
     ["", "/", "/{*unknown}"]
         .into_iter()
         .fold(known, |router, rest| router.route(&format!("{BASE}{rest}"), axum::routing::any(unknown)))

@@ -16,6 +16,7 @@
 //! | `role` | what members of an organisation may do |
 //! | [`billing`] | from usage to an invoice; pure |
 //! | [`placement`] | where a tenant lives; pure |
+//! | [`records`] | what the database has on record, for who looks after stored data |
 //! | [`limits`] | bounds |
 
 mod app;
@@ -30,6 +31,7 @@ pub mod payments;
 pub mod placement;
 pub mod ports;
 mod random;
+pub mod records;
 mod role;
 mod secret;
 mod service;
@@ -40,6 +42,7 @@ pub use auth::root::RootSecret;
 pub use db::{OpenError, is_database_url};
 pub use http::BASE as BASE_PATH;
 pub use http::openapi::document as openapi_document;
+pub use http::pages::PAGES;
 pub use role::Role;
 pub use secret::Secret;
 pub use service::{ControlPlane, Parts, Settings, StartError};

@@ -11,6 +11,7 @@ mod mail;
 mod migrations;
 mod openapi;
 mod organisations;
+mod pages;
 mod payments;
 mod placement;
 mod postgres;

@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory as _, Parser, Subcom
 
 use crate::config;
 use account::{
-    CreateTenantArgs, InvoiceCommand, KeysCommand, LogInArgs, PlacementCommand, QuotaCommand, SignUpArgs,
-    WhichOrganisation,
+    CreateTenantArgs, InvoiceCommand, KeysCommand, LogInArgs, PlacementCommand, QuotaCommand,
+    RenameTenantArgs, SignUpArgs, WhichOrganisation,
 };
 
 /// Hosted observability on object storage: metrics in by remote write and OTLP, PromQL out.
@@ -55,7 +55,7 @@ pub enum Command {
     /// Show and choose where tenants are: away from where their production runs
     #[command(subcommand)]
     Placement(PlacementCommand),
-    /// Show and make the tenants of an account; delete a tenant's stored data, and show that none is left
+    /// Show, make, rename and delete tenants; delete a tenant's stored data, and show that none is left
     #[command(subcommand)]
     Tenant(TenantCommand),
     /// Look into segments, the objects that hold telemetry
@@ -217,8 +217,8 @@ pub struct CompactArgs {
     /// Where the data is.
     #[command(flatten)]
     pub storage: StorageArgs,
-    /// Do everything there is to do, and end; in the background, `farwatch serve` does what is worth its cost. Nothing is deleted
-    /// for its age: how long data is kept the server knows
+    /// Do everything there is to do, and end; in the background, `farwatch serve` does what is worth its cost. What is older than
+    /// its tenant's retention is deleted, where the data directory is named, which has the key to the tenant directory
     #[arg(long, required = true)]
     pub once: bool,
     /// How long objects that are not needed any more are kept, for readers that still look at them; 0s only when nobody does
@@ -230,13 +230,42 @@ pub struct CompactArgs {
     pub json: bool,
 }
 
+/// Which data, and who it belongs to.
+#[derive(Clone, Debug, Args)]
+pub struct RecordsArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    /// Of stored data: the control plane's database, which knows the names of tenants
+    /// [env: FARWATCH_DATABASE_URL] [default: the one in the data directory]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+}
+
+impl RecordsArgs {
+    /// Takes from the environment what no flag gives. An empty variable counts as not set.
+    pub fn fill_from(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        self.storage.fill_from(variable);
+        self.database_url = self
+            .database_url
+            .take()
+            .or_else(|| variable("FARWATCH_DATABASE_URL").filter(|text| !text.is_empty()));
+    }
+
+    /// Whether it is stored data that is asked for, and not what an account has.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.storage.data_dir.is_some() || self.storage.bucket.is_some()
+    }
+}
+
 /// Arguments of `farwatch usage`.
 #[derive(Debug, Args)]
 pub struct UsageArgs {
     /// Where the data is.
     #[command(flatten)]
-    pub storage: StorageArgs,
-    /// One tenant only: its id, or of those who are logged in its name
+    pub records: RecordsArgs,
+    /// One tenant only: its name or id
     #[arg(long, value_name = "TENANT")]
     pub tenant: Option<String>,
     /// Of stored data: hours from this time on, RFC 3339 or Unix seconds
@@ -260,8 +289,8 @@ impl UsageArgs {
     /// Whether it is the usage of who is logged in that is asked for, and not that of stored data.
     #[must_use]
     pub fn is_of_account(&self, logged_in: bool) -> bool {
-        let Self { storage, tenant: _, from, to, month, organisation, json: _ } = self;
-        let stored = storage.data_dir.is_some() || storage.bucket.is_some() || from.is_some() || to.is_some();
+        let Self { records, tenant: _, from, to, month, organisation, json: _ } = self;
+        let stored = records.is_given() || from.is_some() || to.is_some();
         month.is_some() || organisation.is_some() || (logged_in && !stored)
     }
 }
@@ -288,24 +317,38 @@ pub struct VerifyInvoiceArgs {
 /// What to do with tenants.
 #[derive(Debug, Subcommand)]
 pub enum TenantCommand {
-    /// Show the tenants of your organisations
-    List(WhichOrganisation),
+    /// Show the tenants of your organisations; with --data-dir or --bucket, those of which there is data or that are on record
+    List(ListTenantsArgs),
     /// Make a tenant: an environment of an organisation, with data, keys and limits of its own
     Create(CreateTenantArgs),
-    /// Delete all stored data of a tenant, for good; for who runs Farwatch
+    /// Give a tenant another name
+    Rename(RenameTenantArgs),
+    /// Delete a tenant of yours, for good. With --data-dir or --bucket, or without a login, for who runs Farwatch: delete all
+    /// stored data of a tenant, whoever's it is
     Delete(TenantArgs),
-    /// Read every stored object's list of tenants and tell whether any has data of this one; exits with 1 when one has
+    /// Of stored data: read every object's list of tenants and tell whether any has data of this one; exits with 1 when one has
     ProveDeleted(TenantArgs),
+}
+
+/// Arguments of `farwatch tenant list`.
+#[derive(Debug, Args)]
+pub struct ListTenantsArgs {
+    /// Which organisation.
+    #[command(flatten)]
+    pub which: WhichOrganisation,
+    /// Where the data is.
+    #[command(flatten)]
+    pub records: RecordsArgs,
 }
 
 /// Which tenant.
 #[derive(Debug, Args)]
 pub struct TenantArgs {
-    /// The tenant's id
+    /// Name or id of the tenant
     pub tenant: String,
     /// Where the data is.
     #[command(flatten)]
-    pub storage: StorageArgs,
+    pub records: RecordsArgs,
 }
 
 /// What to do with a segment.

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod compact;
+mod known;
 pub mod query;
 pub mod segment;
 pub mod storage;

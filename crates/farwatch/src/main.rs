@@ -89,9 +89,18 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             let session = session(&variable)?;
             one_shot()?.block_on(placement::run(&command, &session, &mut out))?;
         }
-        Command::Tenant(TenantCommand::List(which)) => {
+        Command::Tenant(TenantCommand::List(mut args)) => {
+            if args.records.is_given() {
+                args.records.fill_from(&variable);
+                one_shot()?.block_on(tenant::list(&args, &mut out))?;
+            } else {
+                let session = session(&variable)?;
+                one_shot()?.block_on(tenants::list(&args.which, &session, &mut out))?;
+            }
+        }
+        Command::Tenant(TenantCommand::Rename(args)) => {
             let session = session(&variable)?;
-            one_shot()?.block_on(tenants::list(&which, &session, &mut out))?;
+            one_shot()?.block_on(tenants::rename(&args, &session, &mut out))?;
         }
         Command::Tenant(TenantCommand::Create(args)) => {
             let session = session(&variable)?;
@@ -103,9 +112,8 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             working()?.block_on(compact::run(&args, &mut std::io::stderr(), &mut out))?;
         }
         Command::Usage(mut args) => {
-            args.storage.fill_from(&variable);
-            let logged_in = SessionFile::find(&variable).is_ok_and(|file| file.exists());
-            if args.is_of_account(logged_in) {
+            args.records.fill_from(&variable);
+            if args.is_of_account(is_logged_in(&variable)) {
                 let session = session(&variable)?;
                 one_shot()?.block_on(account::usage::run(&args, &session, &mut out))?;
             } else {
@@ -113,12 +121,18 @@ fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         Command::Tenant(TenantCommand::Delete(mut args)) => {
-            args.storage.fill_from(&variable);
-            logging::for_commands()?;
-            working()?.block_on(tenant::delete(&args, &mut std::io::stderr(), &mut out))?;
+            // Only what is typed says that it is about stored data: a variable would make another command of it.
+            if !args.records.is_given() && is_logged_in(&variable) {
+                let session = session(&variable)?;
+                one_shot()?.block_on(tenants::delete(&args.tenant, &session, &mut out))?;
+            } else {
+                args.records.fill_from(&variable);
+                logging::for_commands()?;
+                working()?.block_on(tenant::delete(&args, &mut std::io::stderr(), &mut out))?;
+            }
         }
         Command::Tenant(TenantCommand::ProveDeleted(mut args)) => {
-            args.storage.fill_from(&variable);
+            args.records.fill_from(&variable);
             one_shot()?.block_on(tenant::prove_deleted(&args, &mut out))?;
         }
         Command::Segment(SegmentCommand::Inspect(mut args)) => {
@@ -141,6 +155,11 @@ fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
         error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
     };
     is(error) || error.source().is_some_and(is)
+}
+
+/// Whether somebody is logged in, as far as the session's file tells.
+fn is_logged_in(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    SessionFile::find(variable).is_ok_and(|file| file.exists())
 }
 
 /// Who is logged in.

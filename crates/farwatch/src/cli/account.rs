@@ -170,6 +170,15 @@ pub struct CreateTenantArgs {
     pub which: WhichOrganisation,
 }
 
+/// Arguments of `farwatch tenant rename`.
+#[derive(Debug, Args)]
+pub struct RenameTenantArgs {
+    /// Name or id of the tenant
+    pub tenant: String,
+    /// Its new name
+    pub name: String,
+}
+
 /// Where a tenant's production runs: it is placed elsewhere.
 #[derive(Clone, Debug, Args)]
 pub struct DeclarationArgs {

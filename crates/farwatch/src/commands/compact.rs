@@ -40,6 +40,7 @@ struct Stored {
     bytes: u64,
     samples: u64,
     exemplars: u64,
+    thinned_segments: u64,
     /// Bytes of thinned segments, which have some of the samples once more. The figures above are without them.
     thinned_bytes: u64,
     /// Fresh segments that came after the start.
@@ -81,10 +82,18 @@ pub async fn run(
     out: &mut dyn Write,
 ) -> Result<(), CompactCommandError> {
     let storage = Storage::open(&args.storage).await?;
-    let mut compactor = storage.compactor(args.grace)?;
+    if storage.access().await?.is_none() {
+        // Nobody is to be told when standard error has gone; the work goes on.
+        let _ = writeln!(
+            progress,
+            "nothing is deleted for its age: how long data is kept is in the tenant directory, and the key to trust that by is in the \
+             server's data directory; name it with --data-dir"
+        );
+    }
+    let mut compactor = storage.compactor(args.grace).await?;
     compactor
         .run_until_rest(|step| {
-            // Nobody is to be told when standard error has gone; the work goes on.
+            // As above.
             let _ = writeln!(progress, "{step}");
         })
         .await?;
@@ -106,7 +115,7 @@ pub(super) async fn rest(storage: &Storage, progress: &mut dyn Write) -> Result<
         // As above.
         let _ = writeln!(progress, "{step}");
     };
-    Ok(storage.compactor(None)?.run_until_rest(tell).await?)
+    Ok(storage.compactor(None).await?.run_until_rest(tell).await?)
 }
 
 fn done(stats: &CompactorStats) -> Done {
@@ -144,6 +153,7 @@ async fn stored(bucket: &dyn Bucket) -> Result<Stored, CompactCommandError> {
         stored.tenants += 1;
         for segment in &manifest.segments {
             if segment.resolution != Resolution::Raw {
+                stored.thinned_segments += 1;
                 stored.thinned_bytes += segment.len;
                 continue;
             }
@@ -166,6 +176,7 @@ fn print(summary: &Summary, out: &mut dyn Write) -> std::io::Result<()> {
         ("samples", stored.samples),
         ("exemplars", stored.exemplars),
         ("bytes", stored.bytes),
+        ("thinned segments", stored.thinned_segments),
         ("bytes of thinned samples", stored.thinned_bytes),
         ("new samples", done.new_samples),
         ("objects deleted", done.objects_deleted),

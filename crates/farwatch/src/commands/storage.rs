@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use segment_store::compact::{Compactor, CompactorParts, CompactorSettings, KeepForever, NoListener};
+use segment_store::compact::{
+    Compactor, CompactorParts, CompactorSettings, KeepForever, NoListener, RetentionPolicy,
+};
 use segment_store::{Bucket, Clock, Retrying, Seed, ShardId, SystemClock, WorkOn};
+use tenancy::Access;
 
 use crate::bucket::{self, BucketOpenError};
 use crate::cli::StorageArgs;
@@ -13,6 +16,8 @@ use crate::config::ENDPOINT_WITHOUT_S3;
 use crate::config::topics::BucketAddress;
 use crate::config::value::{ServerUrl, SettingValue as _};
 use crate::data_lock::DataLock;
+use crate::serve::directory::{self, DirectorySetupError};
+use crate::serve::node::DirectoryRetention;
 
 /// Where a server's data is that was told nothing else.
 const DEFAULT_DATA_DIR: &str = "farwatch-data";
@@ -59,6 +64,9 @@ pub enum StorageError {
     /// The bucket cannot be opened.
     #[error(transparent)]
     Open(#[from] BucketOpenError),
+    /// The tenant directory cannot be read, or not be trusted.
+    #[error(transparent)]
+    Directory(#[from] DirectorySetupError),
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness")]
     Randomness(#[source] std::io::Error),
@@ -68,25 +76,28 @@ pub enum StorageError {
 pub(super) struct Storage {
     pub(super) bucket: Arc<dyn Bucket>,
     pub(super) clock: Arc<dyn Clock>,
+    /// The data directory of the server that the bucket belongs to, if it was named.
+    pub(super) data_dir: Option<PathBuf>,
     /// Held when nobody else uses the bucket.
     alone: Option<DataLock>,
 }
 
 impl Storage {
     pub(super) async fn open(args: &StorageArgs) -> Result<Self, StorageError> {
-        let (address, data_dir) = address(args)?;
+        let (address, owned) = address(args)?;
         let endpoint = args.s3_endpoint.as_ref().map(|text| {
             ServerUrl::parse(text).map_err(|expected| StorageError::Endpoint { text: text.clone(), expected })
         });
         let endpoint = endpoint.transpose()?;
-        let alone = match data_dir {
+        let data_dir = args.data_dir.clone().or_else(|| owned.clone());
+        let alone = match owned {
             Some(path) => DataLock::own(&path).map_err(|source| StorageError::Lock { path, source })?,
             None => None,
         };
         let opened = bucket::open(&address, endpoint.as_ref().map(ServerUrl::as_str)).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let bucket = Arc::new(Retrying::new(opened, Arc::clone(&clock), &seed()?));
-        Ok(Self { bucket, clock, alone })
+        Ok(Self { bucket, clock, data_dir, alone })
     }
 
     /// Whether nobody else uses the bucket.
@@ -94,21 +105,36 @@ impl Storage {
         self.alone.is_some()
     }
 
-    /// A compactor; without `grace`, it keeps nothing when it is alone, and what readers may need when it is not.
-    pub(super) fn compactor(&self, grace: Option<Duration>) -> Result<Compactor, StorageError> {
+    /// The tenant directory, where it is there and the data directory has the key to trust it by.
+    pub(super) async fn access(&self) -> Result<Option<Arc<Access>>, StorageError> {
+        let Some(data_dir) = &self.data_dir else { return Ok(None) };
+        Ok(directory::published(&*self.bucket, data_dir, self.clock.now_ms()).await?)
+    }
+
+    /// A compactor; without `grace`, it keeps nothing when it is alone, and what readers may need when it is not. With none, it also
+    /// deletes at once what was left behind by others. It keeps data for
+    /// as long as the tenant directory says, and for ever where there is none.
+    pub(super) async fn compactor(&self, grace: Option<Duration>) -> Result<Compactor, StorageError> {
+        let retention: Arc<dyn RetentionPolicy> = match self.access().await? {
+            Some(access) => Arc::new(DirectoryRetention(access)),
+            None => Arc::new(KeepForever),
+        };
         let mut settings = CompactorSettings::default();
         if self.is_alone() {
-            (settings.grace, settings.orphan_age) = (Duration::ZERO, Duration::ZERO);
+            settings.grace = Duration::ZERO;
         }
         settings.grace = grace.unwrap_or(settings.grace);
+        if settings.grace.is_zero() {
+            // Nobody reads or writes, so nothing that no manifest names is about to be named.
+            settings.orphan_age = Duration::ZERO;
+        }
         Ok(Compactor::new(CompactorParts {
             bucket: Arc::clone(&self.bucket),
             shard: SHARD,
             clock: Arc::clone(&self.clock),
             seed: seed()?,
             work_on: WorkOn::BlockingThreads,
-            // Who knows how long tenants' data is kept is the server.
-            retention: Arc::new(KeepForever),
+            retention,
             listener: Arc::new(NoListener),
             settings,
         }))

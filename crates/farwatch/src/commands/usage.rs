@@ -10,8 +10,9 @@ use segment_store::{
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use telemetry::{TenantId, TenantIdError};
+use telemetry::TenantId;
 
+use super::known::{self, Everybody, KnownError};
 use super::query::{QueryError, seconds};
 use super::storage::{SHARD, Storage, StorageError};
 use crate::cli::UsageArgs;
@@ -25,9 +26,9 @@ pub enum UsageError {
     /// A time that is none.
     #[error(transparent)]
     Time(#[from] QueryError),
-    /// A tenant's id that is none.
+    /// It is not known who is meant.
     #[error(transparent)]
-    Tenant(#[from] TenantIdError),
+    Known(#[from] KnownError),
     /// A manifest cannot be read.
     #[error("cannot read the ledger")]
     Read(#[from] ReadError),
@@ -86,8 +87,11 @@ fn read_hour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hour, D::Erro
 pub async fn run(args: &UsageArgs, out: &mut dyn Write) -> Result<(), UsageError> {
     let from = args.from.as_deref().map(hour).transpose()?;
     let to = args.to.as_deref().map(hour).transpose()?;
-    let only = args.tenant.as_deref().map(TenantId::new).transpose()?;
-    let storage = Storage::open(&args.storage).await?;
+    let storage = Storage::open(&args.records.storage).await?;
+    let only = match &args.tenant {
+        Some(wanted) => Some(known::find(&args.records, &storage, wanted).await?.id),
+        None => None,
+    };
     let mut usage = read(&*storage.bucket, only.as_ref()).await?;
     usage.total = HourUsage::default();
     for of in &mut usage.tenants {
@@ -99,7 +103,12 @@ pub async fn run(args: &UsageArgs, out: &mut dyn Write) -> Result<(), UsageError
         serde_json::to_writer_pretty(&mut *out, &usage)?;
         writeln!(out)?;
     } else {
-        print(&usage, out)?;
+        let all = Everybody::look_up(&args.records, &storage).await?;
+        let name = |tenant: &str| all.find(tenant).ok().and_then(|known| known.name());
+        print(&usage, &name, out)?;
+        if let Some(tenant) = args.tenant.as_ref().filter(|_| usage.tenants.is_empty()) {
+            writeln!(out, "nothing of {tenant} is counted yet")?;
+        }
     }
     Ok(())
 }
@@ -142,19 +151,28 @@ fn text(hour: Hour) -> String {
     Timestamp::from_millisecond(hour.start_ms()).map_or_else(|_| hour.0.to_string(), |at| at.to_string())
 }
 
-fn print(usage: &Usage, out: &mut dyn Write) -> std::io::Result<()> {
-    let width = usage.tenants.iter().map(|of| of.tenant.len()).max().unwrap_or_default().max("TENANT".len());
+fn print<'a>(
+    usage: &'a Usage,
+    name: &dyn Fn(&'a str) -> Option<&'a str>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let row = |of: &'a TenantUsage| {
+        let name = name(&of.tenant).map_or_else(String::new, |name| format!(" ({name})"));
+        (format!("{}{name}", of.tenant), &of.total)
+    };
+    let mut rows: Vec<(String, &HourUsage)> = usage.tenants.iter().map(row).collect();
+    rows.push(("total".to_owned(), &usage.total));
+    let width = rows.iter().map(|(who, _)| who.chars().count()).max().unwrap_or_default().max("TENANT".len());
     writeln!(
         out,
         "{:width$}  {:>16}  {:>16}  {:>14}  {:>12}  {:>18}",
         "TENANT", "SAMPLES", "HISTOGRAMS", "SERIES-HOURS", "EXEMPLARS", "LOGICAL BYTES"
     )?;
-    let total = ("total", &usage.total);
-    for (name, of) in usage.tenants.iter().map(|of| (of.tenant.as_str(), &of.total)).chain([total]) {
+    for (who, of) in rows {
         let HourUsage { samples, histogram_samples, active_series, exemplars, bytes } = of;
         writeln!(
             out,
-            "{name:width$}  {samples:>16}  {histogram_samples:>16}  {active_series:>14}  {exemplars:>12}  {bytes:>18}"
+            "{who:width$}  {samples:>16}  {histogram_samples:>16}  {active_series:>14}  {exemplars:>12}  {bytes:>18}"
         )?;
     }
     if usage.objects_not_counted_yet > 0 {

@@ -12,6 +12,9 @@ use super::usage::{self, Usage, UsageError};
 use crate::cli::VerifyInvoiceArgs;
 use crate::serve::usage::quantities;
 
+/// So many hours are listed that came late.
+const SHOWN: usize = 20;
+
 /// Why an invoice is not verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -152,10 +155,25 @@ fn print(export: &InvoiceExport, found: &Verification, out: &mut dyn Write) -> s
         )?;
     }
     if !found.late.is_empty() {
-        let hours = found.late.len();
+        match export.number {
+            Some(_) => writeln!(
+                out,
+                "The ledger has more, which came after the invoice was final: the next one bills it."
+            )?,
+            None => writeln!(out, "The ledger has more, which came later: a draft that is made now has it.")?,
+        }
+        for late in found.late.iter().take(SHOWN) {
+            writeln!(out, "  {late}")?;
+        }
+        if let Some(more @ 1..) = found.late.len().checked_sub(SHOWN) {
+            writeln!(out, "  and {more} more")?;
+        }
+    }
+    if !found.without_ledger.is_empty() {
         writeln!(
             out,
-            "The ledger has more in {hours} places that came after the invoice was final: the next one bills it."
+            "The data of {} was deleted, and the ledger with it: what they used is taken as it is stated.",
+            found.without_ledger.join(", ")
         )?;
     }
     Ok(())

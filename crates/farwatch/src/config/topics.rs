@@ -92,8 +92,9 @@ topic! {
     pub struct LogSettings {
         /// How log lines look: `text` for people, `json` for machines.
         log_format: LogFormat = "text", "FORMAT";
-        /// What is logged: a level, or a list such as `info,segment_store=debug`.
-        log: LogFilter = "info", "FILTER";
+        /// What is logged: a level, or a list such as `info,segment_store=debug`. The cache's own lines (`foyer`) are about how it was
+        /// put together.
+        log: LogFilter = "info,foyer=warn", "FILTER";
     }
 }
 

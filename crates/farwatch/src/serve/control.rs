@@ -39,7 +39,8 @@ use crate::config::topics::ListenSettings;
 const REOPEN_INTERVAL: Duration = Duration::from_secs(2);
 /// A request waits so long for the database to be opened for the first time.
 const OPENING_TIME: Duration = Duration::from_secs(10);
-const DATABASE_FILE: &str = "control-plane.sqlite";
+/// The database of who names no other, in the data directory.
+pub(crate) const DATABASE_FILE: &str = "control-plane.sqlite";
 const ROOT_SECRET_FILE: &str = "control-plane.key";
 /// What the operator's requests are sent with, as 64 hexadecimal digits.
 const OPERATOR_TOKEN_FILE: &str = "operator.token";
@@ -164,7 +165,9 @@ impl Control {
     /// Its routes: 503 while the database cannot be opened.
     pub fn router(&self) -> Router {
         let base = control_plane::BASE_PATH;
-        Router::new()
+        let pages = control_plane::PAGES.into_iter();
+        pages
+            .fold(Router::new(), |router, page| router.route(page, any(pass_on)))
             .route(base, any(pass_on))
             .route(&format!("{base}/"), any(pass_on))
             .route(&format!("{base}/{{*rest}}"), any(pass_on))
@@ -338,7 +341,7 @@ fn mailer(config: &Config) -> Result<Arc<dyn Mailer>, ControlError> {
 }
 
 /// The URL of a database file.
-fn sqlite_url(file: &Path) -> String {
+pub(crate) fn sqlite_url(file: &Path) -> String {
     // What has a meaning in URLs.
     let path = file.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     format!("sqlite://{path}")

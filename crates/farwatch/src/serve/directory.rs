@@ -288,6 +288,32 @@ pub fn signer(data_dir: &Path, rng: &mut impl CryptoRng) -> Result<DirectorySign
     signing_key(&data_dir.join(SIGNING_KEY_FILE), rng)
 }
 
+/// The directory in a bucket, for who only looks at it; nothing where none is published, or where the data directory does not have
+/// the key to trust it by.
+///
+/// # Errors
+/// [`DirectorySetupError`].
+pub(crate) async fn published(
+    bucket: &dyn Bucket,
+    data_dir: &Path,
+    now_ms: i64,
+) -> Result<Option<Arc<Access>>, DirectorySetupError> {
+    let key_file = data_dir.join(SIGNING_KEY_FILE);
+    if !key_file.exists() {
+        return Ok(None);
+    }
+    let signer = read_secret(&key_file)?;
+    let object = match bucket.get(DIRECTORY_KEY, GetRange::Full).await {
+        Ok(object) => object,
+        Err(BucketError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let verifier = DirectorySigner::from_seed(&signer).verifier();
+    let access = Access::new(&object.body, verifier, None, now_ms);
+    let access = access.map_err(|source| DirectorySetupError::Untrusted { key_file, source })?;
+    Ok(Some(Arc::new(access)))
+}
+
 /// The key that signs the directory, made if it is not there.
 fn signing_key(path: &Path, rng: &mut impl CryptoRng) -> Result<DirectorySigner, DirectorySetupError> {
     let seed = secret_of(path, rng)?;
@@ -299,21 +325,26 @@ pub(super) fn secret_of(
     path: &Path,
     rng: &mut impl CryptoRng,
 ) -> Result<Zeroizing<[u8; 32]>, DirectorySetupError> {
-    let file_error = |source| DirectorySetupError::File { path: path.to_owned(), source };
-    match std::fs::read_to_string(path).map(Zeroizing::new) {
-        Ok(text) => {
-            seed_from_hex(text.trim()).ok_or_else(|| DirectorySetupError::SigningKey(path.to_owned()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match read_secret(path) {
+        Err(DirectorySetupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let mut secret = Zeroizing::new([0; 32]);
             rng.fill_bytes(secret.as_mut());
             let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
             let text = Zeroizing::new(format!("{hex}\n"));
+            let file_error = |source| DirectorySetupError::File { path: path.to_owned(), source };
             secret_file::write(path, text.as_bytes()).map_err(file_error)?;
             Ok(secret)
         }
-        Err(error) => Err(file_error(error)),
+        read => read,
     }
+}
+
+/// The 256 bits in a file of secrets.
+fn read_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, DirectorySetupError> {
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|source| DirectorySetupError::File { path: path.to_owned(), source })?;
+    seed_from_hex(text.trim()).ok_or_else(|| DirectorySetupError::SigningKey(path.to_owned()))
 }
 
 fn seed_from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {

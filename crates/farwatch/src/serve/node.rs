@@ -372,7 +372,7 @@ impl CommitListener for Notifier {
 
 /// Keeps data for as long as the tenant directory says; that of tenants which it does not have, for ever.
 #[derive(Debug)]
-struct DirectoryRetention(Arc<Access>);
+pub(crate) struct DirectoryRetention(pub(crate) Arc<Access>);
 
 impl RetentionPolicy for DirectoryRetention {
     fn retention(&self, tenant: &TenantId) -> Option<Duration> {

@@ -139,3 +139,45 @@ async fn a_session_is_with_one_server_and_always_ends_here() {
     assert!(elsewhere.done(&["logout"]).contains("logged out here"));
     assert!(!elsewhere.session_file().exists());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_renamed_and_deleted_by_its_owner_and_its_data_by_who_runs_the_server() {
+    let server = Farwatch::start().await;
+    let ada = Customer::with_account(&server, "ada@example.com").await;
+    let id = ada.json(&["tenant", "create", "trial"])["id"].as_str().unwrap().to_owned();
+    assert!(ada.done(&["tenant", "rename", "trial", "production"]).contains(&id));
+    assert!(ada.done(&["tenant", "list"]).contains("production"));
+    let made = ada.json(&["keys", "create", "k", "--scope", "metrics:write"]);
+    let secret = made["secret"].as_str().unwrap();
+    let becomes = async |wanted: u16| {
+        eventually("the data plane to know", PATIENCE, async || {
+            let message = request([series(&[("__name__", "up")], &[(now_ms(), 1.0)])]);
+            match write_with_key(&server, secret, &message).await.unwrap().0 {
+                found if found == wanted => Ok(()),
+                found => Err(found.to_string()),
+            }
+        })
+        .await;
+    };
+    becomes(204).await;
+
+    let data_dir = server.data_dir();
+    let data = ["--data-dir", data_dir.to_str().unwrap()];
+    let over_data = |words: &[&'static str]| -> Vec<&str> { words.iter().chain(&data).copied().collect() };
+    assert!(ada.done(&over_data(&["tenant", "list"])).contains("production"));
+    let there = ada.refused(&over_data(&["tenant", "prove-deleted", "production"]));
+    assert!(there.contains(&id) && there.contains("never deleted"), "{there}");
+
+    assert!(ada.refused(&["tenant", "delete", "trial"]).contains("tenant list"));
+    let said = ada.done(&["tenant", "delete", "production"]);
+    assert!(said.contains(&id) && said.contains("refused"), "{said}");
+    becomes(401).await;
+    assert!(!ada.done(&["tenant", "list"]).contains("production"));
+
+    // Beside a running server what is deleted is kept for a while, so this is not over yet.
+    let waits = ada.refused(&over_data(&["tenant", "delete", "production"]));
+    assert!(waits.contains("after ten minutes"), "{waits}");
+    let record = ada.json(&over_data(&["tenant", "list"]));
+    let record = record.as_array().unwrap().iter().find(|tenant| tenant["id"] == *id).unwrap().clone();
+    assert!(record["data_deleted"] == true && record["deleted_at_ms"].is_i64(), "{record}");
+}

@@ -12,7 +12,7 @@ use crate::harness::farwatch::BINARY;
 use crate::harness::promapi::{Answer, ask, difference};
 use crate::harness::protobuf::Message;
 use crate::harness::remote_write::{request, series, write_body};
-use crate::harness::tenants::add_tenant;
+use crate::harness::tenants::{add_tenant, change_directory};
 use crate::harness::{Farwatch, now_ms};
 
 const MINUTE_MS: i64 = 60_000;
@@ -168,6 +168,31 @@ async fn data_at_rest_gives_the_same_answers_and_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_older_than_its_retention_goes_where_that_is_known() {
+    let mut server = Farwatch::start().await;
+    let now = now_ms();
+    let other = add_tenant(&mut server, "other", &Scope::ALL).await;
+    let first = server.key.clone();
+    for key in [&first, &other] {
+        let late = [(now - 72 * HOUR_MS, 1.0), (now, 2.0)];
+        send(&server, key, &request([series(&[("__name__", "late")], &late)])).await;
+    }
+    change_directory(&server, |document| {
+        let other = document.tenants.iter_mut().find(|tenant| tenant.id == "other").unwrap();
+        other.retention_days = 1;
+    })
+    .await;
+    server.kill().await;
+    // The bucket alone does not say whom to believe.
+    let bucket = format!("file://{}", server.data_dir().join("bucket").display());
+    let alone =
+        Command::new(BINARY).args(["compact", "--once", "--json", "--bucket", &bucket]).output().unwrap();
+    assert_eq!(json(&alone)["stored"]["samples"], 4);
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("--data-dir"));
+    assert_eq!(json(&command(&server, &["compact", "--once", "--json"]))["stored"]["samples"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_tenant_leaves_no_byte() {
     let mut server = Farwatch::start().await;
     let now = now_ms();
@@ -187,10 +212,24 @@ async fn a_deleted_tenant_leaves_no_byte() {
 
     let found = command(&server, &["tenant", "prove-deleted", "secret-tenant"]);
     assert!(!found.status.success());
+    // Nobody is proven to be gone who was never there.
+    for words in [
+        &["tenant", "prove-deleted", "secret"][..],
+        &["tenant", "delete", "secret"],
+        &["usage", "--tenant", "secret"],
+    ] {
+        let unknown = command(&server, words);
+        let said = String::from_utf8_lossy(&unknown.stderr);
+        assert!(!unknown.status.success() && said.contains("tenant list"), "{words:?}: {said}");
+    }
     let deleted = command(&server, &["tenant", "delete", "secret-tenant"]);
     assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     let proof = command(&server, &["tenant", "prove-deleted", "secret-tenant"]);
-    assert!(proof.status.success(), "{}", String::from_utf8_lossy(&proof.stdout));
+    let said = String::from_utf8_lossy(&proof.stdout);
+    assert!(proof.status.success() && said.contains("its data is deleted"), "{said}");
+    let never = command(&server, &["tenant", "prove-deleted", "default"]);
+    let said = String::from_utf8_lossy(&never.stderr);
+    assert!(!never.status.success() && said.contains("never deleted"), "{said}");
     for file in files(&server.data_dir().join("bucket")) {
         let name = file.file_name().unwrap().to_str().unwrap();
         assert!(!file.to_str().unwrap().contains("secret-tenant"), "{}", file.display());
@@ -257,7 +296,7 @@ async fn mistakes_are_told() {
     assert!(error(&["usage", "--bucket", "gs://x"]).contains("s3://NAME"));
     let data_dir = server.data_dir();
     let data_dir = data_dir.to_str().unwrap();
-    assert!(error(&["tenant", "delete", "No Such", "--data-dir", data_dir]).contains("tenant id"));
+    assert!(error(&["tenant", "delete", "No Such", "--data-dir", data_dir]).contains("tenant list"));
     assert!(error(&["usage", "--from", "yesterday", "--data-dir", data_dir]).contains("RFC 3339"));
     // Beside a running server nothing is deleted that readers may need.
     let output = command(&server, &["compact", "--once"]);

@@ -34,6 +34,8 @@ struct Summary {
 #[derive(Deserialize)]
 struct Document {
     summary: Option<Summary>,
+    #[serde(default)]
+    as_of_ms: Option<i64>,
     invoice: Invoice,
 }
 
@@ -113,9 +115,13 @@ async fn show_one(
     if args.which.json {
         return Ok(show::json(&answer, out)?);
     }
-    let Document { summary, invoice } = session.read(&answer)?;
+    let Document { summary, as_of_ms, invoice } = session.read(&answer)?;
     let (tenants, _) = choice::tenants_of(session, &organisation).await?;
-    print(&organisation.name, &tenants, summary.as_ref(), &invoice, out)
+    print(&organisation.name, &tenants, summary.as_ref(), &invoice, out)?;
+    if invoice.status == InvoiceStatus::Draft {
+        writeln!(out, "\n{}", show::as_of(as_of_ms))?;
+    }
+    Ok(())
 }
 
 /// The calendar month (UTC) that a time is in.

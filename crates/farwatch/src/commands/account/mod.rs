@@ -20,7 +20,7 @@ pub mod placement;
 mod prompt;
 pub mod quota;
 pub mod session;
-mod show;
+pub(in crate::commands) mod show;
 pub mod signup;
 pub mod tenants;
 pub mod usage;

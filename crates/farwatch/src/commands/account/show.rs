@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 /// Prints columns, each as wide as its widest cell; `headings` are the first line.
-pub(super) fn table<const N: usize>(
+pub(in crate::commands) fn table<const N: usize>(
     headings: [&str; N],
     rows: &[[String; N]],
     out: &mut dyn Write,
@@ -29,12 +29,12 @@ pub(super) fn table<const N: usize>(
 }
 
 /// An answer for programs.
-pub(super) fn json(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
+pub(in crate::commands) fn json(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{answer:#}")
 }
 
 /// A time in milliseconds since the Unix epoch, to the second.
-pub(super) fn time(at_ms: i64) -> String {
+pub(in crate::commands) fn time(at_ms: i64) -> String {
     match jiff::Timestamp::from_millisecond(at_ms) {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         Err(_) => at_ms.to_string(),
@@ -42,8 +42,17 @@ pub(super) fn time(at_ms: i64) -> String {
 }
 
 /// The same, or a word for "never".
-pub(super) fn time_or(at_ms: Option<i64>, never: &str) -> String {
+pub(in crate::commands) fn time_or(at_ms: Option<i64>, never: &str) -> String {
     at_ms.map_or_else(|| never.to_owned(), time)
+}
+
+/// What figures of usage leave out.
+pub(in crate::commands) fn as_of(at_ms: Option<i64>) -> String {
+    let counted = at_ms.map_or_else(
+        || "Nothing was counted yet".to_owned(),
+        |at_ms| format!("All that was compacted by {} is counted", time(at_ms)),
+    );
+    format!("{counted}; what is written is compacted some minutes later.")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `farwatch tenant list` and `farwatch tenant create`.
+//! The tenants of an account: `farwatch tenant`.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::session::Session;
 use super::{AccountError, choice, placement, show};
-use crate::cli::account::{CreateTenantArgs, WhichOrganisation};
+use crate::cli::account::{CreateTenantArgs, RenameTenantArgs, WhichOrganisation};
 
 /// Shows the tenants of all organisations, or of one.
 ///
@@ -76,6 +76,37 @@ pub async fn create(
     writeln!(
         out,
         "The tenant {name} is there; its id is {id}. `farwatch placement show` says where it is, and why."
+    )?;
+    Ok(())
+}
+
+/// Gives a tenant another name.
+///
+/// # Errors
+/// [`AccountError`], which says what to do.
+pub async fn rename(
+    args: &RenameTenantArgs,
+    session: &Session,
+    out: &mut dyn Write,
+) -> Result<(), AccountError> {
+    let tenant = choice::tenant(session, Some(&args.tenant)).await?;
+    session.send(Method::PATCH, &["tenants", &tenant.id], Some(&json!({ "name": args.name }))).await?;
+    writeln!(out, "{} ({}) is named {} now", tenant.name, tenant.id, args.name)?;
+    Ok(())
+}
+
+/// Deletes a tenant of the account.
+///
+/// # Errors
+/// [`AccountError`], which says what to do.
+pub async fn delete(wanted: &str, session: &Session, out: &mut dyn Write) -> Result<(), AccountError> {
+    let tenant = choice::tenant(session, Some(wanted)).await?;
+    session.send(Method::DELETE, &["tenants", &tenant.id], None).await?;
+    writeln!(
+        out,
+        "{} ({}) is deleted: its API keys are refused everywhere within 5 seconds, and its data is deleted for good a day later. \
+         Invoices and the usage in them stay.",
+        tenant.name, tenant.id
     )?;
     Ok(())
 }

@@ -11,9 +11,6 @@ use super::session::Session;
 use super::{AccountError, choice, show};
 use crate::cli::UsageArgs;
 
-/// What the figures leave out.
-const COUNTED_LATER: &str = "\nWhat was written within the last minutes is counted when it is compacted.";
-
 #[derive(Clone, Copy, Default, Deserialize)]
 struct Used {
     samples: u64,
@@ -25,6 +22,8 @@ struct Used {
 #[derive(Deserialize)]
 struct OrganisationUsage {
     month: String,
+    #[serde(default)]
+    as_of_ms: Option<i64>,
     total: Used,
     days: Vec<Day>,
 }
@@ -40,6 +39,8 @@ struct Day {
 #[derive(Deserialize)]
 struct TenantUsage {
     month: String,
+    #[serde(default)]
+    as_of_ms: Option<i64>,
     total: Used,
     hours: Vec<Hour>,
 }
@@ -68,7 +69,7 @@ pub async fn run(args: &UsageArgs, session: &Session, out: &mut dyn Write) -> Re
     if args.json {
         return Ok(show::json(&answer, out)?);
     }
-    let OrganisationUsage { month, total, days } = session.read(&answer)?;
+    let OrganisationUsage { month, as_of_ms, total, days } = session.read(&answer)?;
     let mut sums: BTreeMap<(String, String), Used> = BTreeMap::new();
     for Day { tenant, signal, used } in days {
         let sum = sums.entry((tenant, signal)).or_default();
@@ -89,7 +90,7 @@ pub async fn run(args: &UsageArgs, session: &Session, out: &mut dyn Write) -> Re
     writeln!(out, "{} used in {month}:\n", organisation.name)?;
     let headings = ["TENANT", "TENANT'S ID", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"];
     show::table(headings, &rows, out)?;
-    Ok(writeln!(out, "{COUNTED_LATER}")?)
+    Ok(writeln!(out, "\n{}", show::as_of(as_of_ms))?)
 }
 
 fn of_tenant(
@@ -102,13 +103,13 @@ fn of_tenant(
     if as_json {
         return Ok(show::json(answer, out)?);
     }
-    let TenantUsage { month, total, hours } = session.read(answer)?;
+    let TenantUsage { month, as_of_ms, total, hours } = session.read(answer)?;
     let mut rows: Vec<_> =
         hours.into_iter().map(|hour| row([show::time(hour.hour_ms), hour.signal], hour.used)).collect();
     rows.push(row(["total".to_owned(), String::new()], total));
     writeln!(out, "{name} used in {month}:\n")?;
     show::table(["HOUR", "SIGNAL", "SAMPLES", "SPANS", "LOGICAL BYTES", "SERIES-HOURS"], &rows, out)?;
-    Ok(writeln!(out, "{COUNTED_LATER}")?)
+    Ok(writeln!(out, "\n{}", show::as_of(as_of_ms))?)
 }
 
 /// A row of `M` cells: what `what` says, and how much was used.
