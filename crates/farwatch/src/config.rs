@@ -6,6 +6,7 @@
 //! | [`value`] | how text becomes a value |
 //! | [`topics`], [`control`] | the settings |
 //! | [`mod@file`] | the TOML file |
+//! | [`variables`] | variables that are no settings |
 //! | [`mod@reference`] | the documentation made of all that |
 
 pub mod control;
@@ -14,6 +15,7 @@ pub mod reference;
 pub mod setting;
 pub mod topics;
 pub mod value;
+pub mod variables;
 
 use std::fmt;
 use std::path::PathBuf;

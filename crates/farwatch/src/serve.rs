@@ -13,6 +13,7 @@
 //! | [`exposition`] | Prometheus's text format |
 //! | [`process`] | what the operating system says of this process |
 //! | [`logging`] | log lines |
+//! | `rejected` | a word about credentials that are no good |
 //! | [`welcome`] | what is printed for the user |
 
 mod activity;
@@ -26,11 +27,13 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod process;
+mod rejected;
 pub mod router;
 mod tenant_data;
 pub(crate) mod usage;
 pub mod welcome;
 
+use std::env;
 use std::io::{self, Write as _};
 use std::net::ToSocketAddrs as _;
 use std::sync::Arc;
@@ -40,7 +43,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::topics::ListenSettings;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, variables};
 use listener::{BindError, Listener};
 use node::{Node, NodeError};
 
@@ -79,6 +82,15 @@ pub enum ServeError {
 pub fn run(config: &Config) -> Result<(), ServeError> {
     refuse_anonymous_strangers(config)?;
     logging::start(&config.log)?;
+    for (variable, nearest) in
+        variables::unknown(env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    {
+        tracing::warn!(
+            variable,
+            did_you_mean = nearest,
+            "a variable of the environment is no setting and does nothing"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|source| ServeError::System { what: "start threads", source })?;
     let outcome = runtime.block_on(serve(config));
@@ -134,7 +146,10 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
         "serving"
     );
     let work = async {
-        tokio::join!(serve_http, serve_grpc);
+        tokio::select! {
+            _ = async { tokio::join!(serve_http, serve_grpc) } => {}
+            never = rejected::watch(&node.access) => match never {},
+        }
         node.shut_down().await;
     };
     tokio::pin!(work);

@@ -44,7 +44,7 @@ fn as_text(value: &toml::Value) -> Option<String> {
 }
 
 /// The setting whose name is most like `key`, if one is much like it.
-fn nearest(key: &str) -> Option<String> {
+pub(super) fn nearest(key: &str) -> Option<String> {
     /// Names that differ in more single-character edits than this are not alike.
     const MAX_EDITS: usize = 3;
     let normalised = key.replace('_', "-").to_lowercase();

@@ -15,7 +15,7 @@ pub fn markdown() -> String {
          This page is printed by `farwatch config reference`; a test holds it to the code.\n\n\
          Each setting of `farwatch serve` can be given in three ways, and they mean the same. A flag wins over an environment\n\
          variable, which wins over the file that `--config FILE` or `FARWATCH_CONFIG` names. The file is TOML, its keys are the\n\
-         names below, and a key that is no setting is an error:\n\n\
+         names below, and a key that is no setting is an error; of a variable `FARWATCH_…` that is none, `serve` warns:\n\n\
          ```toml\n\
          data-dir = \"/var/lib/farwatch\"\n\
          listen = \"0.0.0.0:9600\"\n\

@@ -59,8 +59,9 @@ topic! {
         /// OpenTelemetry resource attributes that become labels of every series of their resource, separated by commas, such
         /// as `deployment.environment.name,cloud.region`; `*` for all of them. They are in `target_info` in any case.
         otlp_promote_attributes: Promotion = "", "NAMES";
-        /// URL of the control plane that shares tenants' limits among ingest processes. Not set: each limit holds for this process
-        /// alone, as if it were the only one.
+        /// URL of the control plane that shares tenants' limits among ingest processes, and knows what they used of a day when one
+        /// starts anew. Not set: each limit holds for this process alone, as if it were the only one, and a day's bytes are
+        /// counted from its start.
         lease_server: Option<ServerUrl> = "", "URL";
     }
 }

@@ -35,6 +35,12 @@ pub(crate) const ACTIVITY_LOOK: Duration = Duration::from_secs(5);
 /// A process reports at most so often: each report is a request that is paid.
 pub(crate) const ACTIVITY_PAUSE: Duration = Duration::from_secs(60);
 
+/// How often a process looks whether requests were turned away for their credentials.
+pub(crate) const REJECTIONS_LOOK: Duration = Duration::from_secs(5);
+
+/// Of those there is a line in the log at most so often: a client with a bad key tries for days.
+pub(crate) const REJECTIONS_PAUSE: Duration = Duration::from_secs(60);
+
 /// A process that does nothing for anybody says so often what it used up.
 pub(crate) const RESOURCES_PAUSE: Duration = Duration::from_secs(60 * 60);
 

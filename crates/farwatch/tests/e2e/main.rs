@@ -16,6 +16,7 @@ mod first_start;
 mod object_store;
 mod openapi;
 mod opentelemetry;
+mod operator;
 mod prometheus;
 mod readiness;
 mod routes;
