@@ -289,14 +289,13 @@ async fn clean_up(app: Arc<App>, stop: CancellationToken) {
 
 async fn settle_usage(app: &App, DataPlane { usage, data }: &DataPlane) -> Result<(), FoldError> {
     let counted = app.count_activity(&**usage).await;
-    if counted.is_ok() {
-        // Whatever was seen lately is known.
-        app.end_conflicts().await?;
-    }
+    // What was seen lately is known only then.
+    let ended = if counted.is_ok() { app.end_conflicts().await } else { Ok(()) };
     let folded = app.fold_usage(&**usage).await;
     // Whatever failed: what there is of usage is compared with limits.
     app.watch_spending().await?;
     both(counted, folded)?;
+    ended?;
     // All ledgers were folded after the grace of what is due had ended.
     app.finalise_invoices().await?;
     app.erase_tenants(&**data).await?;

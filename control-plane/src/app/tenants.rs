@@ -149,7 +149,7 @@ impl App {
     }
 }
 
-/// Refuses a name that another tenant of the organisation, which is locked, has.
+/// Refuses a name that another tenant of the organisation, which is locked, has; otherwise it can be given.
 async fn check_free(
     change: &mut Change,
     organisation_id: &str,
@@ -161,5 +161,5 @@ async fn check_free(
             "the organisation has a tenant with the name {name:?} already; choose another name"
         )));
     }
-    Ok(())
+    Ok(tenants::free_name(change.conn(), organisation_id, name).await?)
 }

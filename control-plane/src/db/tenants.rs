@@ -86,6 +86,23 @@ pub(crate) async fn rename(db: &mut AnyConnection, id: &str, name: &str) -> Resu
     Ok(())
 }
 
+/// Makes a name free that the release before this one, which does not know of `unique_name`, took from its tenant.
+pub(crate) async fn free_name(
+    db: &mut AnyConnection,
+    organisation_id: &str,
+    name: &str,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE tenants SET unique_name = NULL
+         WHERE organisation_id = $1 AND unique_name = $2 AND (deleted_at_ms IS NOT NULL OR name <> $2)",
+    )
+    .bind(organisation_id.to_owned())
+    .bind(name.to_owned())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Whether another tenant of an organisation that is not deleted has this name.
 pub(crate) async fn is_taken(
     db: &mut AnyConnection,

@@ -246,10 +246,10 @@ pub(crate) async fn all_read_until(
 ) -> Result<Option<i64>, DbError> {
     // A tenant that was not read by itself was read when all were.
     let at_ms = sqlx::query_scalar(
-        "SELECT CASE WHEN own.at_ms > every.at_ms THEN own.at_ms ELSE every.at_ms END FROM
-           (SELECT MIN(COALESCE(r.read_at_ms, 0)) AS at_ms FROM tenants t
+        "SELECT NULLIF(CASE WHEN own.at_ms > every.at_ms THEN own.at_ms ELSE every.at_ms END, 0) FROM
+           (SELECT COALESCE(MIN(COALESCE(r.read_at_ms, 0)), 0) AS at_ms FROM tenants t
             LEFT JOIN usage_reads r ON r.tenant_id = t.id WHERE t.organisation_id = $1) own,
-           (SELECT MAX(read_at_ms) AS at_ms FROM usage_reads WHERE tenant_id = $2) every",
+           (SELECT COALESCE(MAX(read_at_ms), 0) AS at_ms FROM usage_reads WHERE tenant_id = $2) every",
     )
     .bind(organisation_id.to_owned())
     .bind(EVERY_TENANT)

@@ -83,4 +83,12 @@ async fn tenants_that_had_the_same_name_keep_it_until_they_are_renamed(database:
     }
     create().await.expect(201);
     assert_eq!(rename(&one, "production").await.problem(409), "conflict");
+
+    // The release before goes on beside this one: it takes a name away without saying so.
+    let mut old = AnyConnection::connect(&database.url).await.unwrap();
+    old.execute("UPDATE tenants SET deleted_at_ms = 1 WHERE name = 'production'").await.unwrap();
+    create().await.expect(201);
+    old.execute("UPDATE tenants SET name = 'live' WHERE name = 'production'").await.unwrap();
+    old.close().await.unwrap();
+    rename(&one, "production").await.expect(204);
 }

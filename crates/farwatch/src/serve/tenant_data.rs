@@ -41,3 +41,32 @@ impl TenantData for BucketData {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use segment_store::{LocalBucket, PutCondition, ShardManifest, SystemClock, read_manifest};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tenants_own_objects_go_it_is_marked_and_doing_it_again_is_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let bucket: Arc<dyn Bucket> = Arc::new(LocalBucket::open(directory.path()).unwrap());
+        for key in ["t/ten_gone/metrics/manifest", "t/ten_goner/metrics/manifest"] {
+            let body = Bytes::from_static(b"of one tenant");
+            bucket.put(key, body, PutCondition::IfAbsent, None).await.unwrap();
+        }
+        let data = BucketData { bucket: Arc::clone(&bucket), clock: Arc::new(SystemClock::new()) };
+        for _ in 0..2 {
+            data.delete("ten_gone").await.unwrap();
+        }
+        let left = bucket.list("t/", None, 10).await.unwrap().objects;
+        let left: Vec<&str> = left.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!(left, ["t/ten_goner/metrics/manifest"]);
+        let shard = read_manifest(&*bucket, &ShardManifest::key(SHARD), None, ShardManifest::decode).await;
+        let (manifest, _) = shard.unwrap().unwrap();
+        assert_eq!(manifest.deleted_tenants, [TenantId::new("ten_gone").unwrap()].into());
+        assert!(data.delete("../x").await.is_err());
+    }
+}
