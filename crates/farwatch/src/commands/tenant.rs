@@ -33,7 +33,7 @@ pub enum TenantError {
     #[error("there is still data of {tenant}{}", if *.is_erased {
         "; what was deleted goes when readers cannot need it any more, after ten minutes"
     } else {
-        ", and it was never deleted; `farwatch tenant delete` does that"
+        ", and it was never deleted; `farwatch tenant delete` with --data-dir or --bucket does that"
     })]
     Found {
         /// Whose.

@@ -160,7 +160,10 @@ fn print(export: &InvoiceExport, found: &Verification, out: &mut dyn Write) -> s
                 out,
                 "The ledger has more, which came after the invoice was final: the next one bills it."
             )?,
-            None => writeln!(out, "The ledger has more, which came later: a draft that is made now has it.")?,
+            None => writeln!(
+                out,
+                "The ledger has more, which came later: it is in the draft once the control plane has counted it."
+            )?,
         }
         for late in found.late.iter().take(SHOWN) {
             writeln!(out, "  {late}")?;

@@ -177,7 +177,7 @@ fn show_made(
     writeln!(out, "This is the key {} ({}). It is shown once; keep it:\n\n  {secret}\n", key.name, key.id)?;
     writeln!(
         out,
-        "Good for {} until {}.",
+        "Good for {} until {}. It takes up to 5 seconds until it is known everywhere.",
         key.scopes.join(", "),
         show::time_or(key.expires_at_ms, "it is revoked")
     )?;

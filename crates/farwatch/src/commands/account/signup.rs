@@ -39,7 +39,10 @@ pub async fn run(
                 "A mail is on its way to {email}. (A server that sends no mail writes the link to its log.)"
             )?;
             if !prompt::somebody_is_there() {
-                writeln!(out, "Then: farwatch signup --url {url} --email {email} --confirm LINK")?;
+                writeln!(
+                    out,
+                    "Open the link in it, or: farwatch signup --url {url} --email {email} --confirm LINK"
+                )?;
                 return Ok(());
             }
             let missing = AccountError::Missing {

@@ -43,6 +43,13 @@ pub async fn list(
     if which.json {
         return Ok(show::json(&Value::Array(answers), out)?);
     }
+    if rows.is_empty() {
+        writeln!(
+            out,
+            "You are in no organisation yet; `farwatch tenant create NAME` makes a first one, with a tenant in it."
+        )?;
+        return Ok(());
+    }
     Ok(show::table(["ORGANISATION", "PLAN", "YOU ARE", "TENANT", "TENANT'S ID"], &rows, out)?)
 }
 
