@@ -13,17 +13,18 @@ use segment_store::{Bucket, Seed, WorkOn};
 use telemetry::TenantId;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaks::Break;
 use crate::process::Process;
-use crate::record::{DELETED, FORGETFUL, RETENTION, Record, Rule};
+use crate::record::{DELETED, Record, Rule};
 use crate::world::{SHARD, World};
 
-/// One tenant's data goes when it is old.
+/// One tenant's data goes when it is old, unless there is a mistake.
 #[derive(Debug)]
-struct OneForgets;
+struct OneForgets(Break);
 
 impl RetentionPolicy for OneForgets {
     fn retention(&self, tenant: &TenantId) -> Option<Duration> {
-        (tenant.as_str() == FORGETFUL).then_some(RETENTION)
+        self.0.retention(tenant)
     }
 }
 
@@ -32,6 +33,7 @@ pub(crate) fn parts(
     process: &Process,
     rng: &mut ChaCha8Rng,
     settings: CompactorSettings,
+    broken: Break,
 ) -> CompactorParts {
     CompactorParts {
         bucket,
@@ -39,7 +41,7 @@ pub(crate) fn parts(
         clock: Arc::clone(&process.clock) as _,
         seed: Seed::from_number(rng.random()),
         work_on: WorkOn::SameThread,
-        retention: Arc::new(OneForgets),
+        retention: Arc::new(OneForgets(broken)),
         listener: Arc::new(NoListener),
         settings,
     }
@@ -94,7 +96,8 @@ pub(crate) async fn keep_compacting(
         let name = format!("compactor {number}.{life}");
         let process = world.compactor_process(name.clone());
         let bucket = world.compactor_bucket(&process);
-        let compactor = Compactor::new(parts(bucket, &process, &mut world.rng, settings.clone()));
+        let compactor =
+            Compactor::new(parts(bucket, &process, &mut world.rng, settings.clone(), world.broken));
         let death = process.death.clone();
         tokio::select! {
             biased;
@@ -143,7 +146,8 @@ pub(crate) async fn delete_tenant(mut world: World, settings: CompactorSettings)
     loop {
         let process = world.compactor_process("deleter".to_owned());
         let bucket = world.compactor_bucket(&process);
-        let compactor = Compactor::new(parts(bucket, &process, &mut world.rng, settings.clone()));
+        let compactor =
+            Compactor::new(parts(bucket, &process, &mut world.rng, settings.clone(), world.broken));
         let of = tenant(DELETED);
         let deleted = tokio::select! {
             biased;

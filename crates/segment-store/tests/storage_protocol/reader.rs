@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use segment_store::testing::tenant;
+use segment_store::testing::{Hooked, tenant};
 use segment_store::{
     Bucket, BucketError, GetRange, ReadError, Resolution, ShardManifest, Snapshot, TenantManifest,
     read_in_snapshot,
@@ -24,7 +24,7 @@ pub(crate) struct Reader {
     pub(crate) bucket: Arc<dyn Bucket>,
     pub(crate) process: Arc<Process>,
     pub(crate) rng: ChaCha8Rng,
-    pub(crate) watched: Arc<Watched>,
+    pub(crate) watched: Arc<Hooked<Watched>>,
     pub(crate) record: Arc<Record>,
 }
 
@@ -70,7 +70,7 @@ impl Reader {
     }
 }
 
-/// All samples of one tenant, merged in the order of units.
+/// All that one tenant has, merged in the order of units.
 pub(crate) async fn read(
     bucket: &dyn Bucket,
     snapshot: &Snapshot,
@@ -93,10 +93,10 @@ pub(crate) async fn read(
             Err(error) => return Err(error.into()),
         };
         let contents =
-            if key.starts_with("t/") { contents::of_segment(of, &body) } else { contents::of_fresh(&body) };
-        for (id, bits) in contents.into_iter().filter(|(id, _)| id.tenant == of) {
-            let seen = found.entry(id).or_insert(Seen { bits, places: 0 });
-            *seen = Seen { bits, places: seen.places + 1 };
+            if key.starts_with("t/") { contents::of_segment(of, &body).0 } else { contents::of_fresh(&body) };
+        for (id, value) in contents.into_iter().filter(|(id, _)| id.tenant == of) {
+            let places = found.get(&id).map_or(0, |seen| seen.places) + 1;
+            found.insert(id, Seen { value, places });
         }
     }
     Ok(found)

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::data::{Id, Item, Kind, Value};
 use crate::world::{CLOCK_ERROR, EPOCH_MS};
 
 /// Of these one is deleted on the way, and one keeps its data for [`RETENTION`] only.
@@ -26,7 +27,7 @@ pub(crate) enum Rule {
     WasSent,
     /// What was stored once is found in one place only.
     Once,
-    /// What is stored can be found at any moment.
+    /// What is stored can be found at any moment, also exemplars, the ends of series, and what metrics say about themselves.
     NothingIsLost,
     /// What a manifest refers to is there, and is not deleted.
     ReferencedIsThere,
@@ -34,7 +35,7 @@ pub(crate) enum Rule {
     GraceIsKept,
     /// A reader gets its answer, from a new snapshot if need be.
     ReadsSucceed,
-    /// The ledger counts what is in the tenant's segments, each sample once.
+    /// The ledger counts what came to the tenant's segments: each sample, histogram and exemplar once.
     LedgerIsExact,
     /// The tail hears of each segment once, and before the ack.
     TailHearsFirst,
@@ -44,8 +45,12 @@ pub(crate) enum Rule {
     NothingIsLeft,
     /// At rest nothing changes any more.
     RestIsRest,
-    /// Merging does not change which of equal samples wins.
+    /// Only what writers store changes which of equal samples wins.
     WinnersStay,
+    /// Thinned segments say what the raw ones of their day say.
+    ThinnedIsTrue,
+    /// Who follows a shard's manifest sees by its numbers that something has come and gone.
+    FollowersAreTold,
     /// Of a deleted tenant there is no byte.
     DeletedIsGone,
 }
@@ -56,29 +61,16 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sample {
-    pub(crate) id: Id,
-    pub(crate) value: f64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Id {
-    pub(crate) tenant: &'static str,
-    pub(crate) at_ms: i64,
-    pub(crate) name: String,
-}
-
 /// The tenant of that name as it is called here.
 pub(crate) fn known_tenant(name: &str) -> &'static str {
     TENANTS.into_iter().find(|known| *known == name).expect("nobody else writes")
 }
 
-/// A sample in a snapshot.
+/// Something in a snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// The value that wins, by its bits.
-    pub(crate) bits: u64,
+    /// The value that wins.
+    pub(crate) value: Value,
     /// In how many places it is.
     pub(crate) places: u32,
 }
@@ -95,9 +87,11 @@ pub(crate) struct Record {
 
 #[derive(Debug, Default)]
 struct State {
-    sent: BTreeMap<Id, BTreeSet<u64>>,
+    sent: BTreeMap<Id, BTreeSet<Value>>,
+    /// What several requests had, with the same value.
+    sent_again: BTreeSet<(Id, Value)>,
     acked: BTreeSet<Id>,
-    failed: BTreeSet<(Id, u64)>,
+    failed: BTreeSet<(Id, Value)>,
     /// How many objects that a writer put hold it.
     landed: BTreeMap<Id, u32>,
     deleting: bool,
@@ -111,21 +105,23 @@ impl Record {
         Self { started: Instant::now(), state: Mutex::default(), violated: CancellationToken::new() }
     }
 
-    pub(crate) fn sent(&self, samples: &[Sample]) {
+    pub(crate) fn sent(&self, items: &[Item]) {
         let mut state = self.state.lock();
-        for sample in samples {
-            state.sent.entry(sample.id.clone()).or_default().insert(sample.value.to_bits());
+        for item in items {
+            let (id, value) = (item.id(), item.value());
+            if !state.sent.entry(id.clone()).or_default().insert(value) {
+                state.sent_again.insert((id, value));
+            }
         }
     }
 
-    pub(crate) fn acked(&self, samples: &[Sample]) {
-        self.state.lock().acked.extend(samples.iter().map(|sample| sample.id.clone()));
+    pub(crate) fn acked(&self, items: &[Item]) {
+        self.state.lock().acked.extend(items.iter().map(Item::id));
     }
 
     /// Every try to store them ended with the certainty that it is not.
-    pub(crate) fn failed(&self, samples: &[Sample]) {
-        let failed = samples.iter().map(|sample| (sample.id.clone(), sample.value.to_bits()));
-        self.state.lock().failed.extend(failed);
+    pub(crate) fn failed(&self, items: &[Item]) {
+        self.state.lock().failed.extend(items.iter().map(|item| (item.id(), item.value())));
     }
 
     /// An object with these was put by a writer.
@@ -154,11 +150,19 @@ impl Record {
         tenant == DELETED && self.state.lock().deleting
     }
 
+    /// What the latest clock shows.
+    fn latest_now_ms(&self) -> i64 {
+        EPOCH_MS + (self.started.elapsed() + CLOCK_ERROR).as_millis() as i64
+    }
+
     /// Whether `id` may have been dropped for its age, by somebody's clock.
     pub(crate) fn may_be_dropped(&self, id: &Id) -> bool {
-        let ms = |time: Duration| time.as_millis() as i64;
-        let latest_now_ms = EPOCH_MS + ms(self.started.elapsed()) + ms(CLOCK_ERROR);
-        id.tenant == FORGETFUL && id.at_ms < latest_now_ms - ms(RETENTION)
+        id.tenant == FORGETFUL && self.is_too_old(id.at_ms, 1)
+    }
+
+    /// Whether by somebody's clock what is of `at_ms` is too old for [`FORGETFUL`], or `times` that.
+    pub(crate) fn is_too_old(&self, at_ms: i64, times: u32) -> bool {
+        at_ms < self.latest_now_ms() - (RETENTION * times).as_millis() as i64
     }
 
     /// Checks a snapshot of one tenant, begun when `acked` was acked. In a `still` one nothing moved while it was taken, so that
@@ -171,13 +175,15 @@ impl Record {
         let mut broken = Vec::new();
         let state = self.state.lock();
         for (id, seen) in found {
-            if state.failed.contains(&(id.clone(), seen.bits)) {
+            let of_request = (id.clone(), seen.value);
+            if state.failed.contains(&of_request) && !state.sent_again.contains(&of_request) {
                 broken.push((Rule::FailedIsNotThere, id));
             }
-            if !state.sent.get(id).is_some_and(|values| values.contains(&seen.bits)) {
+            if !state.sent.get(id).is_some_and(|values| values.contains(&seen.value)) {
                 broken.push((Rule::WasSent, id));
             }
-            if still && seen.places > state.landed.get(id).copied().unwrap_or_default() {
+            let landed = state.landed.get(id).copied().unwrap_or_default();
+            if still && seen.places > landed && id.kind != Kind::Metadata {
                 broken.push((Rule::Once, id));
             }
         }

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use segment_store::compact::{Compactor, CompactorSettings, Step, prove_deleted};
-use segment_store::testing::{Faults, Faulty, tenant};
-use segment_store::{Bucket, Retrying, Seed, ShardId, Snapshot, TenantManifest};
+use segment_store::testing::{Faults, Faulty, Hooked, MemoryBucket, tenant};
+use segment_store::{Bucket, GetRange, Retrying, Seed, ShardId, Snapshot, TenantManifest};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaks::{Break, Role};
 use crate::compactor::{self, delete_tenant, keep_compacting, note_error, note_step};
+use crate::data::Kind;
 use crate::process::{Fate, Process, ProcessView};
 use crate::reader::{self, Reader};
 use crate::record::{DELETED, Found, Record, Rule, TENANTS, Violation};
@@ -68,7 +69,7 @@ pub(crate) fn simulate(seed: u64, broken: Break) -> Report {
             }
         }
         let (violations, trace, counts) = record.take();
-        Report { violations, trace, counts, contents: watched.everything().await }
+        Report { violations, trace, counts, contents: everything(&*watched).await }
     })
 }
 
@@ -76,9 +77,10 @@ pub(crate) fn simulate(seed: u64, broken: Break) -> Report {
 pub(crate) struct World {
     pub(crate) rng: ChaCha8Rng,
     pub(crate) record: Arc<Record>,
-    watched: Arc<Watched>,
+    /// The bucket itself, with no faults in between.
+    watched: Arc<Hooked<Watched>>,
     faulty: Arc<Faulty>,
-    broken: Break,
+    pub(crate) broken: Break,
     late_requests: bool,
 }
 
@@ -87,8 +89,10 @@ impl World {
         let mut rng = Seed::from_number(seed).rng();
         let record = Arc::new(Record::new());
         let late_requests = rng.random_range(0..4) == 0;
-        let watched = Arc::new(Watched::new(Arc::clone(&record), !late_requests));
-        let rivals = Rivals::new(Arc::clone(&watched) as _, &next_seed(&mut rng), Arc::clone(&record));
+        let watched = Watched::new(Arc::clone(&record), !late_requests);
+        let watched = Arc::new(Hooked::new(Arc::new(MemoryBucket::default()), watched));
+        let rivals = Rivals::new(&next_seed(&mut rng), Arc::clone(&record));
+        let rivals = Hooked::new(Arc::clone(&watched) as _, rivals);
         let delay_max = [Duration::from_millis(150), Duration::from_secs(3)][rng.random_range(0..2_usize)];
         let faults = match rng.random_range(0..4) {
             // A third of what is asked fails: some run out of time.
@@ -167,13 +171,15 @@ impl World {
             self.rest(&settings, round).await;
             tokio::time::sleep(GRACE + settings.orphan_age + 2 * CLOCK_ERROR).await;
         }
-        self.watched.check_at_rest().await;
+        let contents = everything(&*self.watched).await;
+        self.watched.check_at_rest(&contents.iter().map(|(key, _)| key.clone()).collect());
         let after = self.read_all().await;
         for (of, found) in &after {
             self.record.check("at rest", &self.record.acked_of(of), found, true);
-            for (id, was) in &before[of] {
+            let samples = before[of].iter().filter(|(id, _)| id.kind == Kind::Sample);
+            for (id, was) in samples {
                 // It may have become too old.
-                if let Some(is) = found.get(id).filter(|is| is.bits != was.bits) {
+                if let Some(is) = found.get(id).filter(|is| is.value != was.value) {
                     self.record.violation(Rule::WinnersStay, format!("{id:?} was {was:?} and is {is:?}"));
                 }
             }
@@ -184,9 +190,8 @@ impl World {
                 self.record.violation(Rule::DeletedIsGone, format!("{proof:?}"));
             }
         }
-        let contents = self.watched.everything().await;
         let steps = self.rest(&settings, 3).await;
-        if steps != [Step::Rest] || self.watched.everything().await != contents {
+        if steps != [Step::Rest] || everything(&*self.watched).await != contents {
             self.record.violation(Rule::RestIsRest, format!("{steps:?}"));
         }
     }
@@ -197,7 +202,8 @@ impl World {
         let bucket: Arc<dyn Bucket> =
             Arc::new(ProcessView::new(Arc::clone(&self.faulty) as _, Arc::clone(&process), 1_000, false));
         let bucket = self.broken.seen_by(Role::Compactor, bucket);
-        let mut janitor = Compactor::new(compactor::parts(bucket, &process, &mut self.rng, settings.clone()));
+        let mut janitor =
+            Compactor::new(compactor::parts(bucket, &process, &mut self.rng, settings.clone(), self.broken));
         let mut steps = Vec::new();
         let record = Arc::clone(&self.record);
         let done = janitor.run_until_rest(|step| {
@@ -212,7 +218,7 @@ impl World {
         steps
     }
 
-    /// All tenants' samples, at this moment.
+    /// What all tenants have, at this moment.
     async fn read_all(&self) -> BTreeMap<&'static str, Found> {
         let mut all = BTreeMap::new();
         for of in TENANTS.into_iter().filter(|of| !self.record.is_deleted(of)) {
@@ -298,6 +304,18 @@ impl World {
         Duration::from_secs((elapsed / interval.as_secs() + 1) * interval.as_secs())
             - Duration::from_secs(elapsed)
     }
+}
+
+/// All objects.
+async fn everything(bucket: &dyn Bucket) -> Vec<(String, Bytes)> {
+    let page = bucket.list("", None, usize::MAX).await.unwrap();
+    assert!(!page.truncated, "a run is smaller than a page");
+    let mut contents = Vec::new();
+    for object in page.objects {
+        let body = bucket.get(&object.key, GetRange::Full).await.unwrap().body;
+        contents.push((object.key, body));
+    }
+    contents
 }
 
 async fn join(mut tasks: JoinSet<()>) {

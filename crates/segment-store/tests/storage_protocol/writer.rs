@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use segment_store::testing::{RecordingTail, float_rows, tenant};
+use segment_store::testing::{RecordingTail, tenant};
 use segment_store::{
     Bucket, CommitError, FlushOutcome, GroupCommit, GroupCommitParts, GroupCommitSettings, Seed, SegmentKey,
     WorkOn,
 };
+use telemetry::{is_stale_nan, stale_nan};
 
+use crate::data::{Data, Item, rows_of};
 use crate::process::Process;
-use crate::record::{Id, Record, Rule, Sample, TENANTS};
+use crate::record::{Record, Rule, TENANTS};
 use crate::world::{EPOCH_MS, SHARD};
 
 /// One process that writes.
@@ -34,8 +36,8 @@ impl Writer {
             work_on: WorkOn::SameThread,
             settings: GroupCommitSettings {
                 linger: Duration::from_millis(rng.random_range(0..50)),
-                flush_bytes: rng.random_range(50..400),
-                pending_bytes: rng.random_range(400..2_000),
+                flush_bytes: rng.random_range(100..1_000),
+                pending_bytes: rng.random_range(2_000..6_000),
                 flushes_in_flight: rng.random_range(1..5),
                 put_time: Duration::from_millis(rng.random_range(300..10_000)),
             },
@@ -73,59 +75,107 @@ pub(crate) struct Client {
 /// How many requests a client makes.
 const REQUESTS: i64 = 8;
 
-/// How old samples are, mostly new; the oldest are beyond what [`crate::record::FORGETFUL`] keeps.
-const AGES_HOURS: [i64; 8] = [0, 0, 0, 0, 0, 1, 5, 40];
+/// How old samples are, mostly new; the oldest are beyond what [`crate::record::FORGETFUL`] keeps, also of thinned ones.
+const AGES_HOURS: [i64; 8] = [0, 0, 0, 0, 1, 5, 40, 140];
 
 impl Client {
     pub(crate) async fn run(mut self) {
-        let mut before: Vec<Sample> = Vec::new();
+        let mut before: Vec<Item> = Vec::new();
         for number in 0..REQUESTS {
             self.sleep(self.pause).await;
             let writer = self.rng.random_range(0..self.writers.len());
             if self.rng.random_range(0..20) == 0 {
                 self.writers[writer].process.set_clock();
             }
-            let samples = if !before.is_empty() && self.rng.random_range(0..8) == 0 {
-                // The same again, with other values.
-                before.iter().map(|sample| Sample { value: self.rng.random(), ..sample.clone() }).collect()
+            let items = if !before.is_empty() && self.rng.random_range(0..8) == 0 {
+                self.record.count("requests made again", 1);
+                before.into_iter().map(|item| self.again(item)).collect()
             } else {
-                self.samples(number)
+                self.items(number)
             };
-            self.record.sent(&samples);
-            self.send(&samples, writer).await;
-            before = samples;
+            self.record.sent(&items);
+            self.send(&items, writer).await;
+            before = items;
         }
     }
 
-    /// Samples that nobody sent before.
-    fn samples(&mut self, number: i64) -> Vec<Sample> {
-        let tenant = TENANTS[self.rng.random_range(0..TENANTS.len())];
-        let age_ms = AGES_HOURS[self.rng.random_range(0..AGES_HOURS.len())] * 3_600_000;
-        let name = |n: i64| format!("{}{}", self.name, ["", "_total"][n as usize % 2]);
-        let samples = (0..self.rng.random_range(1..4_i64)).map(|n| {
-            // A request every quarter of an hour of its own time.
-            let at_ms = EPOCH_MS - age_ms + number * 900_000 + n;
-            (Id { tenant, at_ms, name: name(n) }, ())
-        });
-        let ids: Vec<Id> = samples.map(|(id, ())| id).collect();
-        ids.into_iter().map(|id| Sample { id, value: self.rng.random() }).collect()
+    /// The same, where it has a value of its time with another one.
+    fn again(&mut self, item: Item) -> Item {
+        let data = match item.data {
+            Data::Float(_) | Data::Histogram(_) if self.rng.random_range(0..4) == 0 => {
+                Item::random_histogram(&mut self.rng)
+            }
+            Data::Float(_) | Data::Histogram(_) => Data::Float(self.rng.random()),
+            same @ (Data::Exemplar(_) | Data::Metadata(_)) => same,
+        };
+        Item { data, ..item }
     }
 
-    async fn send(&mut self, samples: &[Sample], writer: usize) {
-        let rows: Vec<(&str, i64, f64)> =
-            samples.iter().map(|sample| (sample.id.name.as_str(), sample.id.at_ms, sample.value)).collect();
-        let mut may_be_stored = false;
+    /// What nobody sent before.
+    fn items(&mut self, number: i64) -> Vec<Item> {
+        let tenant = TENANTS[self.rng.random_range(0..TENANTS.len())];
+        let age_ms = AGES_HOURS[self.rng.random_range(0..AGES_HOURS.len())] * 3_600_000;
+        // A request every quarter of an hour of its own time.
+        let from_ms = EPOCH_MS - age_ms + number * 900_000;
+        let name = |n: i64| format!("{}{}", self.name, ["", "_total", "_seconds"][n as usize % 3]);
+        let item = |n: i64, at_ms, data| Item { tenant, name: name(n), at_ms, data };
+        let rng = &mut self.rng;
+        let mut items: Vec<Item> = match rng.random_range(0..12) {
+            0 => Vec::new(),
+            // Many of one series, so close to each other that thinning leaves some out.
+            1..3 => (0..rng.random_range(5..14))
+                .map(|n| item(0, from_ms + n * 20_000, Data::Float(rng.random())))
+                .collect(),
+            3..5 => (0..rng.random_range(1..3))
+                .map(|n| item(2, from_ms + n, Item::random_histogram(rng)))
+                .collect(),
+            _ => {
+                (0..rng.random_range(1..4)).map(|n| item(n, from_ms + n, Data::Float(rng.random()))).collect()
+            }
+        };
+        if let Some(last) = items.last_mut()
+            && rng.random_range(0..6) == 0
+        {
+            last.data = Data::Float(stale_nan());
+        }
+        if rng.random_range(0..3) == 0 {
+            for n in 0..rng.random_range(1..3) {
+                // Some of a time of which there are no samples.
+                let at_ms = from_ms - [0, 0, 3_600_000][rng.random_range(0..3_usize)];
+                items.push(item(n, at_ms, Item::random_exemplar(at_ms, rng)));
+            }
+        }
+        if items.is_empty() || rng.random_range(0..4) == 0 {
+            items.push(item(0, 0, Item::random_metadata(rng)));
+        }
+        for item in &items {
+            let what = match &item.data {
+                Data::Float(value) if is_stale_nan(*value) => "ends of series sent",
+                Data::Float(_) => "floats sent",
+                Data::Histogram(_) => "histograms sent",
+                Data::Exemplar(_) => "exemplars sent",
+                Data::Metadata(_) => "metadata sent",
+            };
+            self.record.count(what, 1);
+        }
+        items
+    }
+
+    async fn send(&mut self, items: &[Item], writer: usize) {
+        let of = items[0].tenant;
+        let (mut acked, mut may_be_stored) = (false, false);
         for attempt in 0..self.rng.random_range(1..4_usize) {
             // The second time it is another process that gets it.
             let writer = &self.writers[(writer + attempt) % self.writers.len()];
             let patience_ms = if self.rng.random_range(0..20) == 0 { 30 } else { 60_000 };
-            let commit = writer.commit.commit(tenant(samples[0].id.tenant), float_rows(&rows));
+            let commit = writer.commit.commit(tenant(of), rows_of(items));
             let answer = tokio::time::timeout(Duration::from_millis(patience_ms), commit).await;
-            self.record.note(format!("{} {} {answer:?}", self.name, samples[0].id.at_ms));
+            self.record.note(format!("{} {:?} {answer:?}", self.name, items[0].id()));
             match answer {
                 Ok(Ok(segment)) => {
                     self.check_ack(writer, &segment);
-                    self.record.acked(samples);
+                    self.record.acked(items);
+                    acked = true;
                     self.record.count("requests acked", 1);
                     // Now and then the ack is lost on its way, and the client tries again.
                     if self.rng.random_range(0..10) > 0 {
@@ -143,13 +193,13 @@ impl Client {
             }
             self.sleep(Duration::from_millis(300)).await;
         }
-        if self.record.acked_of(samples[0].id.tenant).contains(&samples[0].id) {
+        if acked {
             return;
         }
         if may_be_stored {
             self.record.count("requests with unknown outcome", 1);
         } else {
-            self.record.failed(samples);
+            self.record.failed(items);
             self.record.count("requests certainly not stored", 1);
         }
     }

@@ -1,5 +1,4 @@
-//! Ways to break the protocol: each is what a process with that mistake would make of the bucket's requests and answers, so the product
-//! itself needs no switches for them.
+//! The bucket as a process with a mistake sees it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,131 +8,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use segment_store::compact::CompactorSettings;
 use segment_store::testing::tenant;
 use segment_store::{
     Bucket, BucketError, Etag, GetRange, ListPage, Object, ObjectMeta, PutCondition, PutId, PutOutcome,
     ShardManifest, TenantManifest,
 };
+use storage_format::encode_fresh;
 
+use super::{Break, stored};
 use crate::record::{TENANTS, known_tenant};
 use crate::world::SHARD;
 
-/// Whose mistake it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Writer,
-    Reader,
-    Compactor,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Break {
-    /// The protocol as it is.
-    Nothing,
-
-    /// A writer's ack does not wait for the put's answer.
-    AckBeforePut,
-    /// "There is such an object" is taken for "it is mine".
-    NoPutIdCheck,
-    /// Puts of writers replace what is there.
-    NoCondition,
-    /// Puts of writers carry no put-id, so nobody's object is known again.
-    NoPutId,
-    /// A lost answer to a writer is taken for a failure.
-    UnknownIsFailure,
-    /// A lost answer to a writer is taken for a success.
-    UnknownIsSuccess,
-
-    /// A reader lists after it has read the manifests.
-    ListAfterManifests,
-    /// A reader reads the tenant's manifest before the shard's.
-    TenantManifestFirst,
-    /// A reader does not take off what the shard's manifest has absorbed.
-    AbsorbedFreshIsRead,
-    /// A reader does not take off what the tenant's manifest has absorbed.
-    AbsorbedMergedIsRead,
-    /// A reader takes no new snapshot when an object is gone.
-    NoNewSnapshot,
-
-    /// Objects are deleted as soon as no manifest needs them.
-    NoGrace,
-    /// Manifests are replaced whoever has replaced them meanwhile.
-    NoEtag,
-    /// A lost race for a manifest is taken for a won one.
-    LostRaceIsWon,
-    /// A lost answer to a compactor is taken for a success.
-    UnknownCommitIsSuccess,
-    /// A merged object is referred to before it is stored.
-    CommitBeforePut,
-    /// Merged objects leave the shard's manifest before the tenants' manifests are stored.
-    RetireBeforeAbsorbed,
-    /// They do so when one of the tenants has not absorbed its part.
-    RetireWithoutOne,
-    /// Fresh objects are deleted before the manifest says that they are absorbed.
-    DeleteBeforeCommit,
-    /// What is to be deleted leaves the manifest before it is deleted.
-    ForgetBeforeDelete,
-    /// It is not looked after the tenants' manifests whether the shard's still names what is absorbed.
-    LookedOnce,
-    /// A tenant's manifest does not say what it has absorbed.
-    AbsorbedIsNotNoted,
-    /// Orphans are deleted before a manifest says that they will be.
-    OrphansAreNotDoomed,
-    /// What lost a race stays where it is.
-    OrphansAreKept,
-    /// The ledger goes up with a commit of its own.
-    LedgerLater,
-    /// The ledger counts what was there before.
-    LedgerCountsDuplicates,
-    /// A deleted tenant is not noted.
-    DeletionIsNotNoted,
-}
-
-impl Break {
-    pub(crate) fn settings(self, settings: CompactorSettings) -> CompactorSettings {
-        match self {
-            Self::NoGrace => CompactorSettings { grace: Duration::ZERO, ..settings },
-            _ => settings,
-        }
-    }
-
-    fn role(self) -> Option<Role> {
-        match self {
-            Self::Nothing => None,
-            Self::AckBeforePut
-            | Self::NoPutIdCheck
-            | Self::NoCondition
-            | Self::NoPutId
-            | Self::UnknownIsFailure
-            | Self::UnknownIsSuccess => Some(Role::Writer),
-            Self::ListAfterManifests
-            | Self::TenantManifestFirst
-            | Self::AbsorbedFreshIsRead
-            | Self::AbsorbedMergedIsRead
-            | Self::NoNewSnapshot => Some(Role::Reader),
-            _ => Some(Role::Compactor),
-        }
-    }
-
-    /// The bucket as somebody in `role` with this mistake sees it.
-    pub(crate) fn seen_by(self, role: Role, bucket: Arc<dyn Bucket>) -> Arc<dyn Bucket> {
-        if self.role() != Some(role) {
-            return bucket;
-        }
-        Arc::new(Broken {
-            inner: bucket,
-            how: self,
-            early: Mutex::default(),
-            looked_at_tenants: AtomicBool::new(false),
-            postponed: Mutex::default(),
-        })
-    }
-}
-
 /// A bucket behind a mistake.
 #[derive(Debug)]
-struct Broken {
+pub(super) struct Broken {
     inner: Arc<dyn Bucket>,
     how: Break,
     /// Manifests that were read too early, or once for all.
@@ -142,6 +30,8 @@ struct Broken {
     looked_at_tenants: AtomicBool,
     /// What will be deleted too late.
     postponed: Mutex<Vec<String>>,
+    /// What was put since the last manifest.
+    outputs: Mutex<Vec<String>>,
 }
 
 /// How much later is too late.
@@ -156,37 +46,75 @@ fn of_tenant(key: &str) -> Option<&'static str> {
 }
 
 impl Broken {
-    /// What a compactor with the mistake puts instead.
-    async fn body(&self, key: &str, body: Bytes) -> Bytes {
-        if key == ShardManifest::key(SHARD) && self.how == Break::DeletionIsNotNoted {
-            let mut manifest = ShardManifest::decode(&body).unwrap();
-            manifest.deleted_tenants.clear();
-            return manifest.encode().unwrap().into();
+    pub(super) fn new(inner: Arc<dyn Bucket>, how: Break) -> Self {
+        Self {
+            inner,
+            how,
+            early: Mutex::default(),
+            looked_at_tenants: AtomicBool::new(false),
+            postponed: Mutex::default(),
+            outputs: Mutex::default(),
         }
-        if !key.starts_with("t/") || !is_manifest(key) {
+    }
+
+    /// What is stored instead of `body`.
+    async fn body(&self, key: &str, body: Bytes) -> Bytes {
+        if key.starts_with(&ShardManifest::merged_prefix(SHARD)) {
+            return stored::merged(self.how, body);
+        }
+        if !is_manifest(key) {
             return body;
         }
-        let mut manifest = TenantManifest::decode(&body).unwrap();
-        let before = self.inner.get(key, GetRange::Full).await;
-        let before = before.map_or_else(
-            |_| TenantManifest::default(),
-            |object| TenantManifest::decode(&object.body).unwrap(),
-        );
-        match self.how {
-            Break::AbsorbedIsNotNoted => manifest.absorbed.clear(),
-            Break::LedgerLater => manifest.ledger = before.ledger,
-            Break::LedgerCountsDuplicates => {
-                let new = manifest.segments.iter().filter(|entry| before.segment(&entry.id).is_none());
-                let duplicates: u64 = new.map(|entry| entry.counts.samples - entry.distinct).sum();
-                if manifest.retired.len() == before.retired.len()
-                    && let Some(hour) = manifest.ledger.hours.values_mut().next()
-                {
-                    hour.samples += duplicates;
+        let before = self.inner.get(key, GetRange::Full).await.ok().map(|object| object.body);
+        if key == ShardManifest::key(SHARD) {
+            let before = before.map(|body| ShardManifest::decode(&body).unwrap()).unwrap_or_default();
+            let manifest = ShardManifest::decode(&body).unwrap();
+            return stored::shard(self.how, &before, manifest).encode().unwrap().into();
+        }
+        let before = before.map(|body| TenantManifest::decode(&body).unwrap()).unwrap_or_default();
+        let manifest = TenantManifest::decode(&body).unwrap();
+        stored::tenant(self.how, &before, manifest).encode().unwrap().into()
+    }
+
+    /// What follows the answer to a put.
+    async fn after(&self, key: &str, body: &Bytes, answer: &Result<Etag, BucketError>) {
+        let is_unknown = answer.as_ref().is_err_and(BucketError::outcome_unknown);
+        match (self.how, answer) {
+            (Break::UnknownIsDeleted, Err(_)) if is_unknown => {
+                drop(self.inner.delete_many(&[key.to_owned()]).await);
+            }
+            (Break::OutputsOfUnknownAreDeleted, _) if !is_manifest(key) => {
+                self.outputs.lock().push(key.to_owned());
+            }
+            (Break::OutputsOfUnknownAreDeleted, _) => {
+                let outputs = std::mem::take(&mut *self.outputs.lock());
+                if is_unknown {
+                    drop(self.inner.delete_many(&outputs).await);
                 }
             }
-            _ => return body,
+            (Break::LedgerOfLostRace, Err(BucketError::PreconditionFailed { .. }))
+                if key.starts_with("t/") && is_manifest(key) =>
+            {
+                self.count_what_lost(key, body).await;
+            }
+            _ => {}
         }
-        manifest.encode().unwrap().into()
+    }
+
+    /// Adds to the ledger of a tenant's manifest what that of `lost`, which did not replace it, has more.
+    async fn count_what_lost(&self, key: &str, lost: &Bytes) {
+        let Ok(object) = self.inner.get(key, GetRange::Full).await else { return };
+        let mut manifest = TenantManifest::decode(&object.body).unwrap();
+        let lost = TenantManifest::decode(lost).unwrap();
+        if lost.generation == manifest.generation && lost.segments != manifest.segments {
+            for (hour, usage) in lost.ledger.hours {
+                let known = manifest.ledger.hours.entry(hour).or_default();
+                known.samples += usage.samples.saturating_sub(known.samples);
+            }
+            manifest.generation += 1;
+            let body = manifest.encode().unwrap().into();
+            drop(self.inner.put(key, body, PutCondition::IfMatch(object.etag), None).await);
+        }
     }
 
     /// Deletes what this manifest is about to say something about.
@@ -227,6 +155,7 @@ impl Broken {
             (Break::LostRaceIsWon, Err(BucketError::PreconditionFailed { .. })) if is_manifest(key) => {
                 Ok(Etag::new(""))
             }
+            (Break::ConflictIsSuccess, Err(BucketError::Conflict { .. })) => Ok(Etag::new("")),
             (Break::UnknownIsSuccess | Break::UnknownCommitIsSuccess, Err(error))
                 if error.outcome_unknown() =>
             {
@@ -277,7 +206,8 @@ impl Bucket for Broken {
             });
             return Ok(Etag::new(""));
         }
-        let answer = self.inner.put(key, body, condition, put_id).await;
+        let answer = self.inner.put(key, body.clone(), condition, put_id).await;
+        self.after(key, &body, &answer).await;
         self.answer(key, answer)
     }
 
@@ -286,6 +216,11 @@ impl Bucket for Broken {
             Err(BucketError::NotFound { operation, key }) if self.how == Break::NoNewSnapshot => {
                 let source = "there is no such object".into();
                 Err(BucketError::Invalid { operation, key, source })
+            }
+            // Of a tenant's own segment the index would be missed.
+            Err(BucketError::NotFound { .. }) if self.how == Break::GoneIsEmpty && !key.starts_with("t/") => {
+                let body = Bytes::from(encode_fresh(&[]).unwrap());
+                Ok(Object { len: body.len() as u64, etag: Etag::new(""), body })
             }
             answer => answer,
         }
