@@ -7,7 +7,7 @@ input is closed, so that it never outlives its test.
 
 On its standard input it takes "kill", which cuts every connection and closes the port (answer: "killed"), and "start", which
 serves again on the same port ("listening PORT"). Data stays, since it is this process's. A request that was cut may still be
-carried out.
+carried out. "list" is answered with "listed" and the keys of all objects, with spaces between.
 """
 
 import os
@@ -18,6 +18,7 @@ import urllib.request
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.responses import S3Response
+from s3_client import keys
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 LOCK = threading.RLock()
@@ -106,4 +107,6 @@ for line in sys.stdin:
     elif line.strip() == "start":
         server = Server(port)
         print("listening", port, flush=True)
+    elif line.strip() == "list":
+        print("listed", *keys(port, sys.argv[1]), flush=True)
 os._exit(0)

@@ -5,7 +5,8 @@ ceph-osd radosgw ceph-common. Prints "listening PORT" when it serves, and ends, 
 The user's access key is "key", the secret "secret".
 
 On its standard input it takes "kill", which kills the gateway with SIGKILL (answer: "killed"), and "start", which starts it again on
-the same port ("listening PORT"). Data stays, since the gateway keeps nothing: it is in the OSD.
+the same port ("listening PORT"). Data stays, since the gateway keeps nothing: it is in the OSD. "list" is answered with "listed" and the
+keys of all objects, with spaces between.
 """
 
 import atexit
@@ -17,6 +18,8 @@ import sys
 import tempfile
 import time
 import uuid
+
+from s3_client import client, keys
 
 BUCKET = sys.argv[1]
 HOME = tempfile.mkdtemp(prefix="radosgw-")
@@ -113,16 +116,7 @@ def kill_gateway():
 start_gateway()
 user = ["--uid", "test", "--display-name", "test", "--access-key", "key", "--secret-key", "secret"]
 run("radosgw-admin", "-c", conf, "--name", "client.admin", "user", "create", *user)
-# Any S3 client does; moto, which the other tests need, brings this one.
-import boto3
-
-boto3.client(
-    "s3",
-    endpoint_url=f"http://127.0.0.1:{port}",
-    aws_access_key_id="key",
-    aws_secret_access_key="secret",
-    region_name="us-east-1",
-).create_bucket(Bucket=BUCKET)
+client(port).create_bucket(Bucket=BUCKET)
 print("listening", port, flush=True)
 for line in sys.stdin:
     if line.strip() == "kill":
@@ -131,3 +125,5 @@ for line in sys.stdin:
     elif line.strip() == "start":
         start_gateway()
         print("listening", port, flush=True)
+    elif line.strip() == "list":
+        print("listed", *keys(port, BUCKET), flush=True)

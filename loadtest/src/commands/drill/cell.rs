@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::s3_server::S3Server;
 use crate::cli::Drill;
 use crate::commands::CommandError;
 use crate::http::Endpoint;
@@ -47,7 +48,9 @@ pub(super) struct Cell {
     binary: PathBuf,
     dir: PathBuf,
     server_args: Vec<String>,
-    /// Arguments that name a bucket which is not in the data directory.
+    /// Where the bucket is when it is not in the data directory.
+    s3: Option<S3Server>,
+    /// Arguments that name it then.
     bucket_args: Vec<String>,
     launches: BTreeMap<&'static str, Launch>,
     running: BTreeMap<&'static str, Running>,
@@ -67,6 +70,7 @@ impl Cell {
             binary: args.binary.clone(),
             dir: dir.to_owned(),
             server_args: args.server_arg.clone(),
+            s3: None,
             bucket_args: Vec::new(),
             launches: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -76,8 +80,9 @@ impl Cell {
         })
     }
 
-    /// Data goes to the S3 server at this port instead of the data directory.
-    pub(super) fn use_s3(&mut self, port: u16) {
+    /// Data goes to an S3 server instead of the data directory. Servers ask for it at `port`.
+    pub(super) fn use_s3(&mut self, server: S3Server, port: u16) {
+        self.s3 = Some(server);
         let endpoint = format!("http://127.0.0.1:{port}");
         self.bucket_args =
             vec!["--bucket".into(), format!("s3://{S3_BUCKET}"), "--s3-endpoint".into(), endpoint];
@@ -170,11 +175,27 @@ impl Cell {
         serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))
     }
 
-    /// Objects of telemetry in the bucket, manifests left out; `None` when it is not in the data directory.
-    pub(super) fn objects(&self) -> Option<u64> {
-        let bucket = self.data_dir().join("bucket");
-        let is_local = self.bucket_args.is_empty();
-        is_local.then(|| ["fresh", "t"].iter().map(|part| count_files(&bucket.join(part))).sum())
+    /// The S3 server that data goes to, if it does.
+    pub(super) fn s3(&mut self) -> Option<&mut S3Server> {
+        self.s3.as_mut()
+    }
+
+    /// The keys of objects of telemetry in the bucket, manifests left out.
+    pub(super) async fn objects(&mut self) -> Result<Vec<String>, CommandError> {
+        let mut keys = match &mut self.s3 {
+            Some(server) => server.keys().await?,
+            None => {
+                let mut keys = Vec::new();
+                for part in ["fresh", "t"] {
+                    list_files(&self.data_dir().join("bucket").join(part), part, &mut keys);
+                }
+                keys
+            }
+        };
+        keys.retain(|key| {
+            (key.starts_with("fresh/") || key.starts_with("t/")) && !key.ends_with("/manifest")
+        });
+        Ok(keys)
     }
 
     /// A counter or gauge of the process that answers queries, all its labels together.
@@ -189,15 +210,16 @@ impl Cell {
     }
 }
 
-/// Files below `dir`, whatever is called "manifest" left out.
-fn count_files(dir: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    let count = |entry: std::fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => count_files(&entry.path()),
-        Ok(_) => u64::from(entry.file_name() != "manifest"),
-        Err(_) => 0,
-    };
-    entries.flatten().map(count).sum()
+/// Adds the files below `dir`, which is called `name`.
+fn list_files(dir: &Path, name: &str, keys: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => list_files(&entry.path(), &name, keys),
+            _ => keys.push(name),
+        }
+    }
 }
 
 /// A random part of a time.

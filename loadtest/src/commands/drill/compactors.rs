@@ -6,7 +6,6 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use super::cell::Cell;
-use super::s3_server::S3Server;
 use super::traffic::Traffic;
 use super::{Figures, Strike};
 use crate::cli::Drill;
@@ -21,7 +20,6 @@ const COMPACTORS: usize = 3;
 pub(super) const GRACE: &str = "1s";
 
 pub(super) struct Compactors {
-    _s3: Option<S3Server>,
     done: Done,
 }
 
@@ -42,9 +40,9 @@ struct Summary {
 
 impl Strike for Compactors {
     async fn set_up(args: &Drill, cell: &mut Cell) -> Result<Self, CommandError> {
-        let s3 = super::s3::use_if_given(args, cell).await?;
+        super::s3::use_if_given(args, cell).await?;
         cell.start(SERVER).await?;
-        Ok(Self { _s3: s3, done: Done::default() })
+        Ok(Self { done: Done::default() })
     }
 
     async fn strike(

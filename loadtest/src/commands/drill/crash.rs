@@ -6,7 +6,6 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::cell::{ALL, Cell, part_of};
-use super::s3_server::S3Server;
 use super::traffic::Traffic;
 use super::{Figures, Strike};
 use crate::cli::Drill;
@@ -19,15 +18,14 @@ const STARTUP_KILL_PROBABILITY: f64 = 0.2;
 const STARTUP_LIFE_MAX: Duration = Duration::from_millis(60);
 
 pub(super) struct Crash {
-    _s3: Option<S3Server>,
     startup_kills: u64,
 }
 
 impl Strike for Crash {
     async fn set_up(args: &Drill, cell: &mut Cell) -> Result<Self, CommandError> {
-        let s3 = super::s3::use_if_given(args, cell).await?;
+        super::s3::use_if_given(args, cell).await?;
         cell.start(ALL).await?;
-        Ok(Self { _s3: s3, startup_kills: 0 })
+        Ok(Self { startup_kills: 0 })
     }
 
     async fn strike(

@@ -3,7 +3,8 @@
 //! Writers write without end and readers check answers without end, while a fault is made again and again; each drill is one kind
 //! of fault. After each, what was acked since the last one is read back. In the end everything is read back three times: from the
 //! servers as they are; after all of them were killed and started anew, when it comes from the bucket; and once more after
-//! `farwatch compact --once`, when the ledger must count each sample that is there once.
+//! `farwatch compact --once`, when the ledger must count each sample that is there once, and the bucket may hold nothing that no
+//! manifest needs, orphans of killed compactors included.
 //!
 //! About half of the requests that failed are sent again, as Prometheus would, so that what became durable without an ack is
 //! written twice; some that were acked are, too.
@@ -47,6 +48,9 @@ const RECOVERY_MAX: Duration = Duration::from_secs(60);
 
 /// When compaction has ended.
 const AT_REST: &str = "after compaction";
+
+/// Objects that a finding names at most.
+const FINDINGS_NAMED: usize = 20;
 
 /// What a drill counts beside what all have.
 type Figures = BTreeMap<&'static str, u64>;
@@ -141,7 +145,7 @@ async fn conduct<S: Strike>(args: &Drill, dir: &std::path::Path) -> Result<Drill
     strike.calm(&mut cell, &traffic).await?;
     traffic.stop().await;
     let seconds = started.elapsed().as_secs_f64();
-    let Settled { verdict, ledger_samples } = settle::<S>(&mut cell, &traffic).await?;
+    let Settled { verdict, ledger_samples, objects } = settle::<S>(&mut cell, &traffic).await?;
     let counts = traffic.counts();
     Ok(DrillReport {
         drill: name,
@@ -158,6 +162,7 @@ async fn conduct<S: Strike>(args: &Drill, dir: &std::path::Path) -> Result<Drill
         ready: cell.ready.summary(),
         figures: strike.figures(),
         ledger_samples,
+        objects,
         verdict,
         findings: counts.findings,
     })
@@ -173,6 +178,7 @@ struct Compacted {
 struct Stored {
     samples: u64,
     segments: u64,
+    thinned_segments: u64,
     fresh_objects: u64,
     merged_objects: u64,
     quarantined: Vec<String>,
@@ -192,6 +198,8 @@ struct Total {
 struct Settled {
     verdict: crate::verify::Verdict,
     ledger_samples: u64,
+    /// Objects that are needed, and there are no others.
+    objects: u64,
 }
 
 /// Reads everything back in every state that data gets into, and compares the ledger with it.
@@ -224,14 +232,18 @@ async fn settle<S: Strike>(cell: &mut Cell, traffic: &Traffic) -> Result<Settled
         let unread = at_rest.quarantined;
         traffic.find(AT_REST, format!("{left} objects are left, and these could not be read: {unread:?}"));
     }
-    if let Some(objects) = cell.objects()
-        && objects != at_rest.segments
-    {
-        let segments = at_rest.segments;
-        traffic.find(AT_REST, format!("{segments} segments are needed, and {objects} objects are there"));
+    let mut objects = cell.objects().await?;
+    let needed = at_rest.segments + at_rest.thinned_segments;
+    if objects.len() as u64 != needed {
+        let found = objects.len();
+        objects.truncate(FINDINGS_NAMED);
+        traffic.find(
+            AT_REST,
+            format!("{needed} segments are needed, and {found} objects are there: {objects:?}"),
+        );
     }
     cell.start(ALL).await?;
     let verdict = read(cell, AT_REST).await?;
     cell.kill_all()?;
-    Ok(Settled { verdict, ledger_samples: total.samples })
+    Ok(Settled { verdict, ledger_samples: total.samples, objects: needed })
 }

@@ -7,7 +7,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cell::{ALL, Cell, part_of};
 use super::proxy::{Proxy, Weather};
-use super::s3_server::S3Server;
 use super::traffic::Traffic;
 use super::{Figures, Strike};
 use crate::cli::Drill;
@@ -19,7 +18,6 @@ const WEATHER: Weather =
     Weather { cut_request: 0.06, lose_answer: 0.04, cut_answer: 0.04, delay: 0.06, late: 0.003 };
 
 pub(super) struct Network {
-    _server: S3Server,
     proxy: Proxy,
     fault_time: Duration,
     refusals: u64,
@@ -34,10 +32,10 @@ impl Strike for Network {
     async fn set_up(args: &Drill, cell: &mut Cell) -> Result<Self, CommandError> {
         let server = super::s3::start(args).await?;
         let proxy = Proxy::start(server.port, args.seed).await.map_err(no_proxy)?;
-        cell.use_s3(proxy.port);
+        cell.use_s3(server, proxy.port);
         cell.start(ALL).await?;
         proxy.set(WEATHER);
-        Ok(Self { _server: server, proxy, fault_time: args.fault_time, refusals: 0, hangs: 0 })
+        Ok(Self { proxy, fault_time: args.fault_time, refusals: 0, hangs: 0 })
     }
 
     async fn strike(

@@ -39,6 +39,8 @@ pub struct DrillReport {
     pub figures: BTreeMap<&'static str, u64>,
     /// What the ledger says after compaction.
     pub ledger_samples: u64,
+    /// Objects that are needed after compaction. If there are others, that is a finding.
+    pub objects: u64,
     /// What was found when everything was read back for the last time: after compaction and a restart.
     pub verdict: Verdict,
     /// All that is wrong.
@@ -80,6 +82,7 @@ impl std::fmt::Display for DrillReport {
             [format!("{lost} / {wrong} / {repeated} / {unexpected}")],
         );
         table.row("samples in the ledger", [self.ledger_samples.to_string()]);
+        table.row("objects needed at rest", [self.objects.to_string()]);
         write!(f, "{table}\n{}", self.verdict)?;
         for finding in &self.findings {
             write!(f, "\n  {finding}")?;

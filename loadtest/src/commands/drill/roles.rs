@@ -7,7 +7,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cell::{Cell, part_of};
 use super::compactors::GRACE;
-use super::s3_server::S3Server;
 use super::traffic::Traffic;
 use super::{Figures, Strike};
 use crate::cli::Drill;
@@ -23,7 +22,6 @@ const COMPACTION_LIFE_MAX: Duration = Duration::from_secs(2);
 const QUERY_KILL_PROBABILITY: f64 = 0.5;
 
 pub(super) struct Roles {
-    _s3: Option<S3Server>,
     compaction_kills: u64,
     compactions_ended: u64,
     query_kills: u64,
@@ -34,11 +32,11 @@ impl Strike for Roles {
     const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
 
     async fn set_up(args: &Drill, cell: &mut Cell) -> Result<Self, CommandError> {
-        let s3 = super::s3::use_if_given(args, cell).await?;
+        super::s3::use_if_given(args, cell).await?;
         for role in [INGEST, QUERY, COMPACT] {
             cell.start(role).await?;
         }
-        Ok(Self { _s3: s3, compaction_kills: 0, compactions_ended: 0, query_kills: 0 })
+        Ok(Self { compaction_kills: 0, compactions_ended: 0, query_kills: 0 })
     }
 
     async fn strike(

@@ -13,7 +13,6 @@ use crate::clock;
 use crate::commands::CommandError;
 
 pub(super) struct S3 {
-    server: S3Server,
     fault_time: std::time::Duration,
 }
 
@@ -24,31 +23,36 @@ pub(super) async fn start(args: &Drill) -> Result<S3Server, CommandError> {
     S3Server::start(args.s3_server.as_deref().ok_or(CommandError::Usage(needed))?).await
 }
 
-/// Puts data on an S3 server if one was named. The server ends when it is dropped.
-pub(super) async fn use_if_given(args: &Drill, cell: &mut Cell) -> Result<Option<S3Server>, CommandError> {
-    let Some(command) = &args.s3_server else { return Ok(None) };
-    let server = S3Server::start(command).await?;
-    cell.use_s3(server.port);
-    Ok(Some(server))
+/// Puts data on an S3 server if one was named.
+pub(super) async fn use_if_given(args: &Drill, cell: &mut Cell) -> Result<(), CommandError> {
+    if let Some(command) = &args.s3_server {
+        let server = S3Server::start(command).await?;
+        let port = server.port;
+        cell.use_s3(server, port);
+    }
+    Ok(())
 }
 
 impl Strike for S3 {
     async fn set_up(args: &Drill, cell: &mut Cell) -> Result<Self, CommandError> {
         let server = start(args).await?;
-        cell.use_s3(server.port);
+        let port = server.port;
+        cell.use_s3(server, port);
         cell.start(ALL).await?;
-        Ok(Self { server, fault_time: args.fault_time })
+        Ok(Self { fault_time: args.fault_time })
     }
 
     async fn strike(
         &mut self,
-        _cell: &mut Cell,
+        cell: &mut Cell,
         _traffic: &Traffic,
         rng: &mut ChaCha8Rng,
     ) -> Result<Instant, CommandError> {
-        self.server.kill().await?;
-        tokio::time::sleep(part_of(self.fault_time, rng)).await;
-        self.server.revive().await?;
+        if let Some(server) = cell.s3() {
+            server.kill().await?;
+            tokio::time::sleep(part_of(self.fault_time, rng)).await;
+            server.revive().await?;
+        }
         Ok(clock::now())
     }
 }

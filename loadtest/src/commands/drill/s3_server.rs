@@ -13,8 +13,8 @@ use crate::commands::CommandError;
 const ANSWER_TIME: Duration = Duration::from_secs(90);
 
 /// A program that runs an S3 server, such as those in `crates/segment-store/tests/support`. It is given a bucket's name, prints
-/// `listening PORT`, and takes two commands on its standard input: `kill`, which it answers with `killed`, and `start`, answered
-/// with `listening PORT` again. It ends when its standard input does.
+/// `listening PORT`, and takes commands on its standard input: `kill`, which it answers with `killed`, and `start`, answered
+/// with `listening PORT` again. `list` is answered with `listed` and the keys of all objects. It ends when its standard input does.
 #[derive(Debug)]
 pub(in crate::commands) struct S3Server {
     command: String,
@@ -61,6 +61,17 @@ impl S3Server {
         self.tell("start").await?;
         let port = self.listening().await?;
         if port == self.port { Ok(()) } else { Err(self.failed(format!("came back on port {port}"))) }
+    }
+
+    /// The keys of all objects in the bucket.
+    pub(super) async fn keys(&mut self) -> Result<Vec<String>, CommandError> {
+        self.tell("list").await?;
+        let answer = self.answer().await?;
+        let mut words = answer.split(' ').map(str::to_owned);
+        match words.next().as_deref() {
+            Some("listed") => Ok(words.collect()),
+            _ => Err(self.failed(format!("answered {answer:?} to list"))),
+        }
     }
 
     async fn listening(&mut self) -> Result<u16, CommandError> {
