@@ -2,7 +2,8 @@
 //!
 //! Setup: one tenant segment of 50,000 series (counters and gauges of 500 pods, ten labels), scraped every 15 s for an hour: 12
 //! million samples. `sum by (namespace) (rate(…[5m]))` over all of them each 15 s of the hour, and for one instant. The bucket is
-//! in memory and takes no time. Run: `cargo bench -p query-service --bench segments`.
+//! in memory and takes no time. And look-ups of labels and series of the same segment, warm, with the whole way of a request but the
+//! socket. Run: `cargo bench -p query-service --bench segments`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot be set up has nothing to say")]
 
@@ -10,15 +11,19 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
+use http_body_util::BodyExt;
 use promql::{EvalOptions, Window};
 use query_service::{
-    CacheParts, CacheSettings, FetchLimits, Needs, PageCache, Scope, Segments, SegmentsParts,
-    SegmentsSettings, Tail, TenantSource,
+    CacheParts, CacheSettings, EngineParts, FetchLimits, HttpParts, Needs, PageCache, QueryEngine,
+    QuerySettings, Scope, Segments, SegmentsParts, SegmentsSettings, Tail, TenantSource, router,
 };
 use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use segment_store::testing::MemoryBucket;
 use segment_store::{
     Bucket, Clock, Level, ObjectId, PutCondition, Resolution, SegmentEntry, SegmentKey, ShardId,
@@ -27,6 +32,11 @@ use segment_store::{
 use storage_format::TenantSegmentWriter;
 use storage_format::tenant::SeriesSamples;
 use telemetry::{Labels, TenantId};
+use tenancy::{
+    Access, ApiKey, DirectoryDocument, DirectorySigner, KeyEntry, Limits, Scope as KeyScope, TenantEntry,
+};
+use tokio::sync::watch;
+use tower::ServiceExt;
 
 const PODS: usize = 500;
 const METRICS: usize = 100;
@@ -187,5 +197,71 @@ fn queries(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, queries);
+/// The HTTP API over `segments`, and the credential for it.
+fn served(segments: Arc<Segments>) -> (Router, String) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let (signer, key) = (DirectorySigner::generate(&mut rng), ApiKey::generate(&mut rng));
+    let acme = TenantEntry {
+        id: tenant().as_str().to_owned(),
+        shard: SHARD.0,
+        retention_days: 30,
+        home_cell: None,
+        limits: Limits::default(),
+        keys: vec![KeyEntry::of(&key, [KeyScope::MetricsRead])],
+    };
+    let document = DirectoryDocument { version: 1, issued_at_ms: clock.now_ms(), tenants: vec![acme] };
+    let published = document.publish(&signer).unwrap();
+    let access = Access::new(&published, signer.verifier(), None, clock.now_ms()).unwrap();
+    let ready = watch::channel(true).1;
+    let engine = QueryEngine::new(EngineParts {
+        caught_up: ready.clone(),
+        warm: ready,
+        segments,
+        shard: SHARD,
+        clock,
+        settings: QuerySettings::default(),
+    });
+    let parts = HttpParts { engine: Arc::new(engine), access: Arc::new(access) };
+    (router(parts), format!("Bearer {}", key.expose()))
+}
+
+fn look_ups(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let segments = runtime.block_on(async { started(&compacted().await, 256 << 20).await });
+    let (router, credential) = served(segments);
+    let ask = async |path: &str| {
+        let request =
+            Request::get(path).header(header::AUTHORIZATION, &credential).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    let at = START_MS / 1000 + 1800;
+    let mut group = c.benchmark_group("a segment of 50,000 series");
+    for (name, path) in [
+        ("label names", "/api/v1/labels".to_owned()),
+        ("label names of a metric", "/api/v1/labels?match[]=container_metric_007_total".to_owned()),
+        ("metric names", "/api/v1/label/__name__/values".to_owned()),
+        ("values of pod", "/api/v1/label/pod/values".to_owned()),
+        ("series of a metric", "/api/v1/series?match[]=container_metric_007_total".to_owned()),
+        ("series by prefix", "/api/v1/series?match[]=%7Bpod=~%22service-1.*%22%7D".to_owned()),
+        (
+            "series of all, 1000 at most",
+            "/api/v1/series?match[]=%7B__name__!=%22%22%7D&limit=1000".to_owned(),
+        ),
+        (
+            "one series, instant",
+            format!(
+                "/api/v1/query?query=container_metric_007_total%7Binstance=%2210.0.0.7:9090%22%7D&time={at}"
+            ),
+        ),
+    ] {
+        assert!(runtime.block_on(ask(&path)) > 100, "{name}");
+        group.bench_function(name, |b| b.iter(|| runtime.block_on(ask(&path))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, queries, look_ups);
 criterion_main!(benches);

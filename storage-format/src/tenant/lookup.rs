@@ -76,12 +76,14 @@ impl MetricsIndex {
         self.shapes.iter().all(|shape| shape.iter().any(|number| *number as usize == name))
     }
 
-    /// The label names that series of `series` have, each once.
+    /// The label names that series of `series` have for which `counts` holds, each once.
     #[must_use]
-    pub fn names_of(&self, series: &RoaringBitmap) -> Vec<&str> {
+    pub fn names_of(&self, series: impl IntoIterator<Item = u32>, counts: impl Fn(u32) -> bool) -> Vec<&str> {
         let mut shapes = vec![false; self.shapes.len()];
-        for (shape, _) in series.iter().filter_map(|series| self.rows.get(series as usize)) {
-            shapes[*shape as usize] = true;
+        for series in series {
+            let Some((shape, _)) = self.rows.get(series as usize) else { continue };
+            let has = &mut shapes[*shape as usize];
+            *has = *has || counts(series);
         }
         let mut names = vec![false; self.names.len()];
         for (shape, _) in self.shapes.iter().zip(shapes).filter(|(_, has)| *has) {

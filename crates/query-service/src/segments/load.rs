@@ -575,7 +575,10 @@ impl Segments {
             let end = read.into_iter().next().unwrap_or_default();
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let (tenant, key) = (tenant.clone(), Arc::clone(key));
-            let parsing = on_blocking_thread(move || OpenSegment::parse(&tenant, key, number, end, start));
+            let series_memory_bytes = self.index_memory_bytes / SERIES_SHARE_OF_INDEX_MEMORY;
+            let parsing = on_blocking_thread(move || {
+                OpenSegment::parse(&tenant, key, number, (end, start), series_memory_bytes)
+            });
             Ok(Opened::Segment(Arc::new(parsing.await?)))
         });
         match opened.await? {
@@ -639,6 +642,10 @@ fn busy_days(units: &[Unit], prepared: &[Prepared]) -> BTreeSet<TimeWindow> {
     };
     days.filter(is_busy).collect()
 }
+
+/// The series of one segment take at most this part (a quarter) of the memory for indexes; others are made anew for each query.
+/// Together they would take all of it from some 100,000 on, and the segment would be opened anew for each query.
+const SERIES_SHARE_OF_INDEX_MEMORY: usize = 4;
 
 /// Memory of a sample and of a series of a decoded part, about, before it is decoded (bytes).
 const PART_SAMPLE_BYTES: u64 = 16;

@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use segment_store::{Bucket, Clock, ReadError, SegmentKey, ShardId, ShardManifest};
 use storage_format::Footer;
 use telemetry::{MetricBatch, TenantId};
+use tokio::sync::watch;
 
 use crate::cache::PageCache;
 use crate::limits::{FETCHED_MEMORY_BYTES, MAX_DAMAGED_OBJECTS};
@@ -111,6 +112,8 @@ pub struct Segments {
     tail: Arc<Tail>,
     manifests: Manifests,
     opened: Cache<Arc<str>, Opened>,
+    /// What `opened` may take.
+    index_memory_bytes: usize,
     /// Objects that are being opened, so that each is opened once.
     opening: Mutex<HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>>,
     next_number: AtomicU64,
@@ -159,6 +162,7 @@ impl Segments {
             shard,
             tail,
             opened: opened.build(),
+            index_memory_bytes: settings.index_memory_bytes,
             opening: Mutex::default(),
             next_number: AtomicU64::new(0),
             decoded: DecodedCache::new(settings.decoded_memory_bytes),
@@ -177,6 +181,12 @@ impl Segments {
             fetched_memory_bytes: self.memory.taken_bytes(),
             manifest_generation: self.manifests.shard().generation,
         }
+    }
+
+    /// The key of the shard's manifest while that is damaged.
+    #[must_use]
+    pub fn damaged_manifest(&self) -> watch::Receiver<Option<String>> {
+        self.manifests.damaged()
     }
 
     /// The tail beside it.

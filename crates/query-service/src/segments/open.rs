@@ -1,6 +1,7 @@
 //! A tenant segment whose index is in memory.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -25,6 +26,9 @@ pub(crate) struct OpenSegment {
     /// By label name, in the footer's order: the numbers of its values in ascending order of their texts.
     orders: Vec<OnceLock<Box<[u32]>>>,
     series: Box<[OnceLock<Arc<Series>>]>,
+    /// How many of them are kept, and may be.
+    kept_series: AtomicU32,
+    max_kept_series: u32,
     /// Numbers of the blocks of each kind, in the order of their series.
     kinds: [Vec<u32>; 5],
     memory_bytes: usize,
@@ -42,17 +46,20 @@ fn corrupt(why: &'static str) -> FormatError {
 
 /// Series by which the memory of all of them is estimated.
 const SAMPLED_SERIES: u32 = 64;
+/// What an allocator adds to the two pieces of memory of a series.
+const ALLOCATION_BYTES: usize = 32;
 /// Memory of a bitmap for a byte of it as it is stored, about.
 const POSTINGS_MEMORY_A_BYTE: u64 = 4;
 
 impl OpenSegment {
-    /// Opens the segment `key` of `tenant`; `end` is the object from `end_start` on, which the index begins at or after.
+    /// Opens the segment `key` of `tenant`; `end` is the object from `end_start` on, which the index begins at or after. Series
+    /// that were found are kept in up to so many bytes: a segment may have so many that a cache would not take it otherwise.
     pub(super) fn parse(
         tenant: &TenantId,
         key: Arc<str>,
         number: u64,
-        end: Bytes,
-        end_start: u64,
+        (end, end_start): (Bytes, u64),
+        series_memory_bytes: usize,
     ) -> Result<Self, FormatError> {
         let object_len = end_start + end.len() as u64;
         let TenantFooterParse::Done(footer) = TenantFooter::parse(&end, object_len)? else {
@@ -80,6 +87,8 @@ impl OpenSegment {
             postings: footer.names.iter().map(|_| OnceLock::new()).collect(),
             orders: footer.names.iter().map(|_| OnceLock::new()).collect(),
             series: (0..index.series_count()).map(|_| OnceLock::new()).collect(),
+            kept_series: AtomicU32::new(0),
+            max_kept_series: 0,
             footer,
             index,
             end,
@@ -87,12 +96,15 @@ impl OpenSegment {
             kinds,
             memory_bytes: 0,
         };
-        opened.memory_bytes = opened.estimate_memory()?;
+        let series_bytes = opened.estimate_memory_a_series()?;
+        let max_kept_series = (series_memory_bytes / series_bytes).min(opened.series.len());
+        opened.max_kept_series = max_kept_series as u32;
+        opened.memory_bytes = opened.estimate_memory() + max_kept_series * series_bytes;
         Ok(opened)
     }
 
-    /// What it takes once everything in it was asked for.
-    fn estimate_memory(&self) -> Result<usize, FormatError> {
+    /// What a series takes that is kept, about.
+    fn estimate_memory_a_series(&self) -> Result<usize, FormatError> {
         let count = self.index.series_count();
         let sampled = count.min(SAMPLED_SERIES);
         let mut label_bytes = 0;
@@ -100,14 +112,18 @@ impl OpenSegment {
             let series = (u64::from(place) * u64::from(count) / u64::from(sampled)) as u32;
             label_bytes += self.index.labels(series)?.memory_bytes() + size_of::<Series>();
         }
-        let label_bytes = label_bytes / sampled.max(1) as usize + size_of::<OnceLock<Arc<Series>>>();
+        Ok(label_bytes / sampled.max(1) as usize + ALLOCATION_BYTES)
+    }
+
+    /// What it takes without series that are kept, once everything else in it was asked for.
+    fn estimate_memory(&self) -> usize {
         let postings: u64 = self.footer.names.iter().map(|name| name.postings.len_bytes()).sum();
         let values: u64 = self.footer.names.iter().map(|name| name.values).sum();
-        Ok(self.end.len()
+        self.end.len()
             + self.index.memory_bytes()
             + (postings * POSTINGS_MEMORY_A_BYTE) as usize
             + values as usize * size_of::<u32>()
-            + count as usize * label_bytes)
+            + size_of_val(&*self.series)
     }
 
     pub(crate) fn key(&self) -> &Arc<str> {
@@ -170,8 +186,17 @@ impl OpenSegment {
         if self.is_within(time_range_ms) {
             self.index.label_names().for_each(each);
         } else {
-            self.index.names_of(&self.present(time_range_ms)).into_iter().for_each(each);
+            self.names_of(0..self.index.series_count(), time_range_ms).into_iter().for_each(each);
         }
+    }
+
+    /// The label names of those of `series` that may have samples in the time range.
+    pub(crate) fn names_of(
+        &self,
+        series: impl IntoIterator<Item = u32>,
+        time_range_ms: (i64, i64),
+    ) -> Vec<&str> {
+        self.index.names_of(series, |series| self.has_samples(series, time_range_ms))
     }
 
     /// Calls `each` with every value of label `name` that such series have; in ascending order where all of them count.
@@ -225,13 +250,17 @@ impl OpenSegment {
     }
 
     /// The series `series`.
-    pub(crate) fn series(&self, series: u32) -> Result<&Arc<Series>, FormatError> {
+    pub(crate) fn series(&self, series: u32) -> Result<Arc<Series>, FormatError> {
         let place = self.series.get(series as usize).ok_or(corrupt("a series that does not exist"))?;
         if let Some(known) = place.get() {
-            return Ok(known);
+            return Ok(Arc::clone(known));
         }
         let made = Arc::new(Series::new(self.index.labels(series)?));
-        Ok(place.get_or_init(|| made))
+        let has_room = self.kept_series.load(Ordering::Relaxed) < self.max_kept_series;
+        if has_room && place.set(Arc::clone(&made)).is_ok() {
+            self.kept_series.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(made)
     }
 
     fn postings(&self, name: usize) -> Result<&Postings, FormatError> {

@@ -105,7 +105,7 @@ impl SegmentPart {
         known.map_or_else(selected, |(_, selected)| selected.clone())
     }
 
-    pub(crate) fn series(&self, series: u32) -> Option<&Arc<Series>> {
+    pub(crate) fn series(&self, series: u32) -> Option<Arc<Series>> {
         self.unless_damaged(self.segment.series(series))
     }
 

@@ -859,7 +859,7 @@ proptest! {
         let batch = MetricBatch::from_rows(vec![MetricRows { floats: rows.collect(), ..MetricRows::default() }]);
         let acme = tenant_id("acme");
         let (body, _) = tenant_segment(&acme, ObjectId::new(0, 0), &batch, (segment(0), segment(0)));
-        let opened = OpenSegment::parse(&acme, "key".into(), 0, Bytes::from(body), 0).unwrap();
+        let opened = OpenSegment::parse(&acme, "key".into(), 0, (Bytes::from(body), 0), 1_000).unwrap();
         let selected = opened.select(&matchers).unwrap();
         let found: Vec<Labels> =
             selected.iter().map(|number| opened.series(number).unwrap().labels().clone()).collect();
@@ -910,7 +910,7 @@ proptest! {
         let (body, entry) = tenant_segment(&acme, ObjectId::new(0, 0), &batch, (segment(0), segment(0)));
         let body = Bytes::from(body);
         let end = body.slice(entry.index_start as usize..);
-        let opened = Arc::new(OpenSegment::parse(&acme, "key".into(), 0, end, entry.index_start).unwrap());
+        let opened = Arc::new(OpenSegment::parse(&acme, "key".into(), 0, (end, entry.index_start), 0).unwrap());
         let range = (stretch.0.min(stretch.1), stretch.0.max(stretch.1));
         let all: roaring::RoaringBitmap = (0..lengths.len() as u32).collect();
         let wanted: Vec<_> = opened.index().blocks_for(&all, range.0, range.1, false).into_iter().cloned().collect();

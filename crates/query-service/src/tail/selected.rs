@@ -218,7 +218,7 @@ pub(crate) fn for_each_series(
                     selected.filter(|number| part.segment().has_samples(*number, (start_ms, end_ms)));
                 for number in within {
                     if let Some(series) = part.series(number) {
-                        each(series)?;
+                        each(&series)?;
                     }
                 }
             }
@@ -259,12 +259,8 @@ pub(crate) fn for_each_name_set(
                 }
             }
             Cold::Segment(part) => {
-                let mut selected = part.select(matchers);
-                selected = selected
-                    .into_iter()
-                    .filter(|number| part.segment().has_samples(*number, time_range_ms))
-                    .collect();
-                each(&mut part.segment().index().names_of(&selected).into_iter())?;
+                let selected = part.select(matchers);
+                each(&mut part.segment().names_of(selected, time_range_ms).into_iter())?;
             }
         }
     }
@@ -340,7 +336,7 @@ impl Finder<'_> {
                 Having::Exemplars => part.segment().has_exemplars(number, time_range_ms),
             };
             if let Some(series) = Some(number).filter(|_| is_wanted).and_then(|number| part.series(number)) {
-                self.found.push((Arc::clone(series), Part::Segment { segment, series: number }));
+                self.found.push((series, Part::Segment { segment, series: number }));
             }
         }
         self.selected.segments.push(Arc::clone(part));
