@@ -69,7 +69,7 @@ impl Watched {
             self.record.landed(contents.iter().map(|(id, _)| id));
             let tenants: BTreeSet<&str> = contents.iter().map(|(id, _)| id.tenant).collect();
             state.contents.insert(key.to_owned(), contents);
-            for of in tenants {
+            for of in tenants.into_iter().filter(|of| !self.record.is_deleted(of)) {
                 let (winners, _) = self.look(state, of);
                 state.winners.insert(of, winners);
             }
@@ -346,6 +346,11 @@ impl Watched {
         if early && self.grace_is_exact {
             self.record.violation(Rule::GraceIsKept, format!("{key} is deleted"));
         }
+    }
+
+    /// Whether segments that left their manifests are still to be deleted.
+    pub(crate) fn has_retired(&self) -> bool {
+        self.state.lock().tenants.values().any(|manifest| !manifest.retired.is_empty())
     }
 
     /// At rest there are manifests, and segments that these name: one set for each day, since everything was merged.
