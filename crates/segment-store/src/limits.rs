@@ -126,6 +126,9 @@ pub const ABSORB_WAIT: Duration = Duration::from_secs(8 * 60 * 60);
 /// The tier of objects that were merged while they wait: whatever theirs was, they are few.
 pub const WAITING_TIER: u8 = 100;
 
+/// The tier, for planning, of objects that are being absorbed.
+pub const DIVIDING_TIER: u8 = u8::MAX;
+
 /// Samples of one tenant that are absorbed at a time, whatever the number of objects: one full merged object, of up to 36 bytes of
 /// memory a sample.
 pub const ABSORB_TENANT_SAMPLES: u64 = MERGE_SAMPLES + MERGE_SLACK_SAMPLES;

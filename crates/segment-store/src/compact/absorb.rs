@@ -1,9 +1,10 @@
 //! The second stage at work: each tenant's part of merged objects into segments of its own, by windows of time.
 //!
-//! Order: tenants' parts of the inputs are read, those of many tenants with one request an object, and the next while these are worked
-//! on. Then, for some tenants at a time: the tenants' manifests, then the shard's, which must still name the inputs; then each tenant's
-//! segments are put and its manifest is replaced, if it is still the same: with the segments, what the ledger goes up by, and which merged
-//! objects are in them. When all tenants have their parts, the merged objects leave the shard's manifest.
+//! Order: the shard's manifest notes that the inputs are being absorbed, so that nobody merges them with others. Tenants' parts of them
+//! are read, those of many tenants with one request an object, and the next while these are worked on. Then, for some tenants at a time:
+//! the tenants' manifests, then the shard's, which must still name the inputs; then each tenant's segments are put and its manifest is
+//! replaced, if it is still the same: with the segments, what the ledger goes up by, and which merged objects are in them. When all tenants
+//! have their parts, the merged objects leave the shard's manifest.
 //!
 //! Why nothing is absorbed twice: a merged object that has left the tenant's list of those absorbed had left the shard's manifest
 //! before, for good. So when the shard's manifest names it after the tenant's was read, that one had not forgotten it; and if somebody
@@ -28,10 +29,10 @@ use crate::limits::{
     ABSORB_DAY_SAMPLES, ABSORB_MANIFESTS, ABSORB_MARKS, ABSORB_READS, ABSORB_TENANT_SAMPLES,
     ABSORB_TENANTS_AT_ONCE,
 };
-use crate::merge::{Absorption, MergeError, PartitionInput, SegmentInput, merge_partitions};
+use crate::merge::{Absorption, LostSegment, MergeError, PartitionInput, SegmentInput, merge_partitions};
 use crate::{
-    BucketError, GetRange, Level, Quarantined, ReadError, Resolution, Retired, SegmentEntry, SegmentKey,
-    ShardManifest, TenantManifest, TimeWindow,
+    BucketError, GetRange, Level, ObjectId, Quarantined, ReadError, Resolution, Retired, SegmentEntry,
+    SegmentKey, ShardManifest, TenantManifest, TimeWindow,
 };
 
 /// How it went for one tenant.
@@ -50,6 +51,7 @@ pub(super) async fn absorb(
     shard: &Versioned<ShardManifest>,
     sources: &[Source],
 ) -> Result<Step, CompactError> {
+    let Some(shard) = &begin(context, shard, sources).await? else { return Ok(Step::Overtaken) };
     let rounds = rounds(sources, &shard.manifest.deleted_tenants);
     // So many samples are in memory at a time, of however many tenants.
     let memory = Semaphore::new(permits(ABSORB_TENANT_SAMPLES));
@@ -92,6 +94,20 @@ pub(super) async fn absorb(
     let stuck =
         if blocked.is_empty() { Vec::new() } else { sources.iter().map(|(merged, _)| merged.id).collect() };
     Ok(Step::Absorbed { objects: sources.len(), tenants: changed, samples, distinct, stuck })
+}
+
+/// Notes that `sources` are being absorbed, unless that is known. Nothing when somebody else was first.
+async fn begin(
+    context: &Context,
+    shard: &Versioned<ShardManifest>,
+    sources: &[Source],
+) -> Result<Option<Versioned<ShardManifest>>, CompactError> {
+    let mut next = shard.manifest.clone();
+    next.dividing.extend(sources.iter().map(|(merged, _)| merged.id));
+    if next.dividing == shard.manifest.dividing {
+        return Ok(Some(shard.clone()));
+    }
+    context.commit_shard(shard, next).await
 }
 
 /// How far absorbing is.
@@ -298,7 +314,10 @@ impl TenantWork<'_> {
             let existing = self.existing(window);
             let inputs: Vec<SegmentInput> =
                 existing.iter().map(|segment| input_of(self.tenant, segment)).collect();
-            let written = match windows.next(&*self.context.bucket, &inputs, self.context.work_on).await {
+            let lost = self.lost(window);
+            let segments: Vec<LostSegment> = lost.iter().map(|(_, segment)| *segment).collect();
+            let next = windows.next(&*self.context.bucket, &inputs, &segments, self.context.work_on);
+            let written = match next.await {
                 Ok(Some(written)) => written,
                 Ok(None) => break,
                 Err(MergeError::Bucket { input, source: BucketError::NotFound { .. } }) => {
@@ -340,6 +359,11 @@ impl TenantWork<'_> {
                 });
             }
             self.next.ledger.add(&written.usage);
+            // What came again is from now on counted with the segments that can be read.
+            for ((id, _), came_again) in lost.iter().zip(&written.known_of_lost) {
+                let entry = self.next.segments.iter_mut().find(|segment| segment.id == *id);
+                entry.into_iter().for_each(|segment| segment.distinct -= came_again);
+            }
         }
         self.next.segments.sort_unstable_by_key(|segment| segment.id);
         Ok(Some(distinct))
@@ -347,13 +371,29 @@ impl TenantWork<'_> {
 
     /// The segments that may hold samples of the hours of `window`.
     fn existing(&self, window: TimeWindow) -> Vec<SegmentEntry> {
+        self.of_window(window).filter(|segment| !self.is_lost(segment)).cloned().collect()
+    }
+
+    /// Likewise those that cannot be read.
+    fn lost(&self, window: TimeWindow) -> Vec<(ObjectId, LostSegment)> {
+        let lost = self.of_window(window).filter(|segment| self.is_lost(segment));
+        // What of them came again with an earlier window is taken off there.
+        let lost = lost.filter_map(|lost| self.next.segments.iter().find(|segment| segment.id == lost.id));
+        lost.map(|segment| {
+            let time_range_ms = (segment.min_time_ms, segment.max_time_ms);
+            let has_exemplars = segment.counts.exemplars > 0;
+            (segment.id, LostSegment { time_range_ms, samples: segment.distinct, has_exemplars })
+        })
+        .collect()
+    }
+
+    fn of_window(&self, window: TimeWindow) -> impl Iterator<Item = &SegmentEntry> {
         let raw = self.of.manifest.segments.iter().filter(|segment| segment.resolution == Resolution::Raw);
-        raw.filter(|segment| segment.overlaps(window.start_ms, window.end_ms().saturating_sub(1)))
-            .filter(|segment| {
-                !is_quarantined(&self.next, &TenantManifest::segment_key(self.tenant, &segment.id))
-            })
-            .cloned()
-            .collect()
+        raw.filter(move |segment| segment.overlaps(window.start_ms, window.end_ms().saturating_sub(1)))
+    }
+
+    fn is_lost(&self, segment: &SegmentEntry) -> bool {
+        is_quarantined(&self.next, &TenantManifest::segment_key(self.tenant, &segment.id))
     }
 
     fn quarantine(&mut self, object: String, reason: String) {
@@ -405,6 +445,7 @@ async fn retire(
     let mut next = shard.manifest.clone();
     next.quarantined.extend(unreadable);
     next.merged.retain(|merged| !sources.iter().any(|(source, _)| source.id == merged.id));
+    next.dividing.retain(|id| !sources.iter().any(|(source, _)| source.id == *id));
     next.retired.extend(sources.iter().map(|(merged, _)| Retired { id: merged.id, since_ms: now_ms }));
     // A tenant's segments have the place of the last that it has a part in, or had not absorbed before.
     next.absorbed_to.extend(sources.iter().map(|(merged, _)| merged.last));

@@ -46,8 +46,8 @@ use telemetry::TenantId;
 use tokio::sync::Semaphore;
 
 use crate::limits::{
-    DAY_SETTLE, FEW_TENANTS, LISTING_OVERLAP, MERGE_SEGMENTS_BYTES, ORPHAN_AGE, TENANTS_AT_ONCE,
-    WHOLE_LISTING_INTERVAL,
+    DAY_SETTLE, DIVIDING_TIER, FEW_TENANTS, LISTING_OVERLAP, MERGE_SEGMENTS_BYTES, ORPHAN_AGE,
+    TENANTS_AT_ONCE, WHOLE_LISTING_INTERVAL,
 };
 use crate::{
     Bucket, Clock, FreshObject, Level, ObjectId, ReadError, Seed, SegmentKey, ShardId, ShardManifest,
@@ -357,10 +357,10 @@ impl Compactor {
         let merged = inputs.units().to_vec();
         after.retain(|unit| !merged.contains(unit) || Some(unit) == merged.last());
         if let Some(result) = after.iter_mut().find(|unit| Some(&**unit) == merged.last()) {
-            result.tier = u8::MAX;
+            result.tier = DIVIDING_TIER;
         }
         let next = plan_merge(&after, &shard.manifest, reach, context.clock.now_ms());
-        let next = next.filter(|next| next.inputs.iter().all(|unit| unit.tier != u8::MAX));
+        let next = next.filter(|next| next.inputs.iter().all(|unit| unit.tier != DIVIDING_TIER));
         let ahead = async {
             match next {
                 // What fails now is read again when it is its turn.

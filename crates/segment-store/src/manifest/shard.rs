@@ -19,6 +19,10 @@ pub struct ShardManifest {
     pub epoch: u64,
     /// The merged objects that hold data which some tenant manifest has not absorbed, by ascending id.
     pub merged: Vec<Merged>,
+    /// Those of them that are being absorbed: some tenants may have their part already. So they are merged with no other any more, or
+    /// those tenants' samples would be in two places.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub dividing: BTreeSet<ObjectId>,
     /// Fresh objects whose data is in merged objects (or was absorbed from them), and since when, in milliseconds since the Unix
     /// epoch. They are here until the object is deleted.
     pub absorbed: BTreeMap<SegmentKey, i64>,

@@ -63,6 +63,7 @@ fn shard_manifest() -> impl Strategy<Value = ShardManifest> {
                 ShardManifest {
                     generation,
                     epoch,
+                    dividing: doomed.iter().take(1).copied().collect(),
                     merged,
                     swept: absorbed.len() as u64,
                     swept_to: absorbed.keys().next().copied(),

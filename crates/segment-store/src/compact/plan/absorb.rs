@@ -55,7 +55,7 @@ pub fn plan_absorb(units: &[Unit], manifest: &ShardManifest, reach: Reach, few: 
 pub fn plan_waiting(units: &[Unit], plan: &AbsorbPlan) -> Option<MergePlan> {
     let waits = |unit: &&Unit| merged_id(unit).is_some_and(|id| plan.merged.contains(&id));
     let waiting: Vec<Unit> = units.iter().filter(waits).copied().collect();
-    let runs = waiting.chunk_by(|earlier, later| earlier.tier != WAITING_TIER && later.tier != WAITING_TIER);
+    let runs = waiting.chunk_by(|earlier, later| earlier.tier.max(later.tier) < WAITING_TIER);
     runs.rev().find_map(|run| {
         let inputs = run[run.len() - fitting(run)..].to_vec();
         (inputs.len() > 1).then_some(MergePlan { inputs, tier: WAITING_TIER })

@@ -2,7 +2,8 @@
 
 use super::Reach;
 use crate::limits::{
-    MERGE_BYTES, MERGE_FAN_IN, MERGE_FRESH_WAIT, MERGE_OBJECTS, MERGE_SAMPLES, MERGE_SLACK_SAMPLES,
+    DIVIDING_TIER, MERGE_BYTES, MERGE_FAN_IN, MERGE_FRESH_WAIT, MERGE_OBJECTS, MERGE_SAMPLES,
+    MERGE_SLACK_SAMPLES,
 };
 use crate::{FreshObject, ObjectId, SegmentKey, ShardManifest};
 
@@ -13,7 +14,7 @@ pub struct Unit {
     pub name: UnitName,
     /// Its length in bytes.
     pub len: u64,
-    /// 0 for a fresh segment.
+    /// 0 for a fresh segment; [`DIVIDING_TIER`] for what is not to be merged any more.
     pub tier: u8,
     /// Samples in it, where they are known without reading it.
     pub samples: Option<u64>,
@@ -63,7 +64,7 @@ pub fn units(
     let merged = manifest.merged.iter().map(|merged| Unit {
         name: UnitName::Merged(merged.id),
         len: merged.len,
-        tier: merged.tier,
+        tier: if manifest.dividing.contains(&merged.id) { DIVIDING_TIER } else { merged.tier },
         samples: Some(merged.samples),
         first: merged.first,
         last: merged.last,
@@ -111,6 +112,9 @@ pub fn plan_merge(units: &[Unit], manifest: &ShardManifest, reach: Reach, now_ms
 /// A merge of neighbours of one tier, the latest of them.
 fn plan_run(run: &[Unit], reach: Reach, now_ms: i64) -> Option<MergePlan> {
     let tier = run.first()?.tier;
+    if tier == DIVIDING_TIER {
+        return None;
+    }
     let wanted = match reach {
         Reach::Due => run,
         // What was written after the start is not part of everything.
