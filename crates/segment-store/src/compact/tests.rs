@@ -296,6 +296,39 @@ async fn what_is_lost_is_told_and_holds_up_nothing() {
     assert_eq!(of_a.ledger.total().samples, 3);
 }
 
+/// A segment that was counted is damaged, and the client sends what was lost once more, and then again, with samples that are new.
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_is_not_counted_again_when_it_is_sent_again() {
+    let world = World::new();
+    let sent: Vec<Sample> =
+        (0..90).flat_map(|at| [("up", minute(at), 1.0), ("down", minute(at), 0.5)]).collect();
+    world.write(100, &[("a", &sent)]).await;
+    world.rest().await;
+    let before = world.ledger("a").await;
+    assert_eq!((before.samples, before.active_series), (180, 4));
+    let manifest = read_tenant_manifest(&*world.bucket, &tenant("a")).await.unwrap();
+    for segment in &manifest.segments {
+        let key = TenantManifest::segment_key(&tenant("a"), &segment.id);
+        let damaged = vec![0; segment.len as usize].into();
+        world.bucket.put(&key, damaged, PutCondition::Always, None).await.unwrap();
+    }
+    // In parts, the second with half of the first.
+    world.write(101, &[("a", &sent[..100])]).await;
+    world.rest().await;
+    assert_eq!(world.ledger("a").await, before);
+    let new = [("up", minute(90), 1.0), ("left", minute(95), 2.0)];
+    let again: Vec<Sample> = sent[50..].iter().chain(&new).copied().collect();
+    world.write(102, &[("a", &again)]).await;
+    world.rest().await;
+    let after = world.ledger("a").await;
+    assert_eq!((after.samples, after.active_series), (182, 5));
+    // All that was lost has come: whatever comes now is new.
+    let more = [("right", minute(10), 1.0)];
+    world.write(103, &[("a", &[&more[..], &sent].concat())]).await;
+    world.rest().await;
+    assert_eq!(world.ledger("a").await.samples, 183);
+}
+
 /// A compactor broke off when one tenant had absorbed a merged object and another had not. What turns up late, from before its end,
 /// still loses against it.
 #[tokio::test(start_paused = true)]

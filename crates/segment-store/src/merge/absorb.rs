@@ -10,7 +10,7 @@ use telemetry::{Exemplar, Histogram, MetricBatch, TenantId};
 
 use super::count::Count;
 use super::output::{Output, OutputLimits};
-use super::{MergeError, SegmentBody, SegmentInput};
+use super::{LostSegment, MergeError, SegmentBody, SegmentInput};
 use crate::{Bucket, Ledger, Level, Resolution, TimeWindow, WorkOn};
 
 /// What a series has in a window, as ranges of the batch's columns.
@@ -42,13 +42,15 @@ pub struct AbsorbedWindow {
     pub segments: Vec<SegmentBody>,
     /// What of it was not stored before: what the ledger goes up by.
     pub usage: Ledger,
+    /// How many samples each of the lost segments is taken to have had before, in their order.
+    pub known_of_lost: Vec<u64>,
 }
 
 impl AbsorbedWindow {
-    /// Samples that were not stored before.
+    /// Samples that no segment has that can be read.
     #[must_use]
     pub fn distinct(&self) -> u64 {
-        self.usage.total().all_samples()
+        self.known_of_lost.iter().fold(self.usage.total().all_samples(), |sum, of| sum.saturating_add(*of))
     }
 }
 
@@ -71,7 +73,8 @@ impl Absorption {
     }
 
     /// Writes the next window. `existing` are the tenant's segments of raw samples, all that may hold samples of hours that this
-    /// one has, whatever their window: of those, index and timestamps are read. Errors name them by their place there.
+    /// one has, whatever their window: of those, index and timestamps are read. Errors name them by their place there. `lost` are
+    /// those that cannot be read.
     ///
     /// # Errors
     /// [`MergeError`]; the window is still the next one then.
@@ -79,6 +82,7 @@ impl Absorption {
         &mut self,
         bucket: &dyn Bucket,
         existing: &[SegmentInput],
+        lost: &[LostSegment],
         work_on: WorkOn,
     ) -> Result<Option<AbsorbedWindow>, MergeError> {
         let Some((&window, slices)) = self.windows.first_key_value() else { return Ok(None) };
@@ -86,6 +90,7 @@ impl Absorption {
         for (input, segment) in existing.iter().enumerate() {
             count = count.subtract(bucket, segment, input, work_on).await?;
         }
+        let known_of_lost = lost.iter().map(|segment| count.subtract_lost(segment)).collect();
         let (batch, slices) = (Arc::clone(&self.batch), Arc::clone(slices));
         let mut output = Output::new(self.tenant.clone(), Resolution::Raw, self.limits);
         let (segments, usage) = work_on
@@ -95,7 +100,7 @@ impl Absorption {
             })
             .await??;
         self.windows.pop_first();
-        Ok(Some(AbsorbedWindow { window, segments, usage }))
+        Ok(Some(AbsorbedWindow { window, segments, usage, known_of_lost }))
     }
 
     #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What of a window is new: samples, exemplars and (series, hour) pairs that no existing segment has.
 //!
 //! Existing segments are read one after the other, and of each only the index and those blocks of timestamps (native histograms,
-//! exemplars) whose time the window shares. Values are never read: a sample that is there under another value was counted.
+//! exemplars) whose time the window shares. Values are never read: a sample that is there under another value was counted. Where a
+//! segment is lost, as many samples of its time as it had count as its own: nobody pays again for sending what was lost.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,17 @@ use super::open::OpenInput;
 use super::{MergeError, SegmentInput};
 use crate::limits::MERGE_READ_BYTES;
 use crate::{Bucket, Hour, HourUsage, Ledger, WorkOn};
+
+/// A segment whose samples were counted, and that cannot be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostSegment {
+    /// Its first and last timestamp, ms.
+    pub time_range_ms: (i64, i64),
+    /// How many samples of it were counted, and did not come again yet.
+    pub samples: u64,
+    /// Whether it had exemplars.
+    pub has_exemplars: bool,
+}
 
 /// What is known about the samples of one window.
 ///
@@ -125,6 +137,40 @@ impl Count {
                 .map_err(|source| input.damaged(source))?;
         }
         Ok(count)
+    }
+
+    /// Takes off what `lost` may have had; says how many samples that are.
+    pub(super) fn subtract_lost(&mut self, lost: &LostSegment) -> u64 {
+        let (start_ms, end_ms) = lost.time_range_ms;
+        let was_there = |at_ms: i64| (start_ms..=end_ms).contains(&at_ms);
+        let mut left = lost.samples;
+        for (slice, starts) in self.slices.iter().zip(self.starts.windows(2)) {
+            let hours = &mut self.hours[starts[0].hours..starts[1].hours];
+            let mut take = |at_ms: i64, known: &mut bool| {
+                if left == 0 || *known || !was_there(at_ms) {
+                    return;
+                }
+                (left, *known) = (left - 1, true);
+                for (_, known) in hours.iter_mut().filter(|(hour, _)| *hour == Hour::of(at_ms)) {
+                    *known = true;
+                }
+            };
+            let times = &self.batch.timestamps_ms[usize_range(&slice.floats)];
+            for (at_ms, known) in times.iter().zip(&mut self.floats_known[starts[0].floats..]) {
+                take(*at_ms, known);
+            }
+            let rows = &self.batch.histograms[usize_range(&slice.histograms)];
+            for (row, known) in rows.iter().zip(&mut self.histograms_known[starts[0].histograms..]) {
+                take(row.1, known);
+            }
+            if lost.has_exemplars {
+                let rows = &self.batch.exemplars[usize_range(&slice.exemplars)];
+                for (row, known) in rows.iter().zip(&mut self.exemplars_known[starts[0].exemplars..]) {
+                    *known |= was_there(row.1.timestamp_ms);
+                }
+            }
+        }
+        lost.samples - left
     }
 
     /// What is new, by hour.

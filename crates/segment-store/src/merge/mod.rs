@@ -25,6 +25,7 @@ mod segments;
 mod tests;
 
 pub use absorb::{AbsorbedWindow, Absorption};
+pub use count::LostSegment;
 pub use open::SegmentInput;
 pub use output::SegmentBody;
 pub use partitions::{PartitionInput, merge_partitions};

@@ -216,7 +216,7 @@ impl World {
             Absorption::new(tenant("acme"), batch, Level::TwoHours, START_MS).with_limits(SMALL);
         let existing = self.all();
         let (mut samples, mut exemplars) = (0, 0);
-        while let Some(absorbed) = absorption.next(&self.bucket, &existing, ON).await.unwrap() {
+        while let Some(absorbed) = absorption.next(&self.bucket, &existing, &[], ON).await.unwrap() {
             let of_window = absorbed.segments.iter().map(|of| of.summary.counts.samples).sum::<u64>();
             samples += of_window;
             exemplars += absorbed.segments.iter().map(|of| of.summary.counts.exemplars).sum::<u64>();
@@ -428,7 +428,7 @@ proptest! {
             let mut absorption =
                 Absorption::new(tenant("acme"), batches[0].clone(), Level::TwoHours, START_MS);
             loop {
-                match absorption.next(&world.bucket, &segments, ON).await {
+                match absorption.next(&world.bucket, &segments, &[], ON).await {
                     Ok(Some(_)) => {}
                     Ok(None) => break,
                     Err(error) => {
@@ -488,7 +488,7 @@ fn little_is_asked_of_the_bucket() {
         let mut absorption = Absorption::new(tenant("acme"), later, Level::TwoHours, START_MS);
         let mut usage = Ledger::default();
         let existing = world.all();
-        while let Some(absorbed) = absorption.next(&counted, &existing, ON).await.unwrap() {
+        while let Some(absorbed) = absorption.next(&counted, &existing, &[], ON).await.unwrap() {
             usage.add(&absorbed.usage);
         }
         assert_eq!(usage.total().all_samples(), count);
