@@ -80,7 +80,10 @@ pub enum WriteError {
 }
 
 fn commit_message(error: &CommitError) -> String {
-    if error.is_retryable() {
+    if error.is_for_want_of_room() {
+        "the server's storage takes no data, it is full or read-only: send the same request again later"
+            .to_owned()
+    } else if error.is_retryable() {
         "the data could not be made durable now: send the same request again, samples that were stored count once"
             .to_owned()
     } else {

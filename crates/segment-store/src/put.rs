@@ -8,7 +8,7 @@
 //! | ok | stored |
 //! | condition does not hold | something else is there: HEAD it. Our put-id and length: an earlier put (or a doubled one) stored it. Another one, or nothing where a version was to be replaced: somebody else was first. A segment's name is taken then, and by that nothing of ours is or ever will be there; a manifest may have been ours for a while, if an earlier try had no answer |
 //! | conflict, unavailable | try again under the same key; if the outcome was unknown, it stays so until an answer tells |
-//! | denied, invalid | no later try will do better; to the HEAD: nor does anybody know whose object it is |
+//! | no room, denied, invalid | no later try will soon do better; to the HEAD: nor does anybody know whose object it is |
 //!
 //! There is a bound on the total time, on the monotonic clock, far below the grace of deletion: a put that comes so late that
 //! its object was stored, absorbed and deleted meanwhile would bring it back. Nothing is ever deleted here.

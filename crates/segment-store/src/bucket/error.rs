@@ -91,6 +91,17 @@ pub enum BucketError {
         /// What went wrong.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The bucket takes nothing: its disk or quota is full, or it is read-only. Nothing was done. Trying again is of no use before
+    /// somebody has made room.
+    #[error("{operation} {key}: the bucket takes nothing: its disk or quota is full, or it is read-only")]
+    NoRoom {
+        /// What was asked.
+        operation: Operation,
+        /// Of which object.
+        key: String,
+        /// What the system said.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// Credentials are missing, wrong, or not enough. Somebody has to mend the configuration.
     #[error("{operation} {key}: access to the bucket was denied")]
     Denied {
@@ -126,13 +137,14 @@ impl BucketError {
         Self::invalid(Operation::Get, key, format!("an object of {len} bytes has nothing at {range:?}"))
     }
 
-    /// Whether the same request may succeed when it is made again.
+    /// Whether the same request may succeed when it is made again, soon.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Conflict { .. } | Self::Unavailable { .. } => true,
             Self::NotFound { .. }
             | Self::PreconditionFailed { .. }
+            | Self::NoRoom { .. }
             | Self::Denied { .. }
             | Self::Invalid { .. } => false,
         }

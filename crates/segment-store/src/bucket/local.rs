@@ -337,9 +337,10 @@ fn failed(operation: Operation, key: &str, outcome: PutOutcome, error: io::Error
             let why = "one key is the directory of another one, which a local bucket cannot hold";
             BucketError::Invalid { operation, key, source: why.into() }
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            let full = io::Error::new(error.kind(), format!("the disk of the bucket is full ({error})"));
-            BucketError::Unavailable { operation, key, outcome, source: Box::new(full) }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+            if outcome == PutOutcome::NotDone =>
+        {
+            BucketError::NoRoom { operation, key, source: Box::new(error) }
         }
         _ => BucketError::Unavailable { operation, key, outcome, source: Box::new(error) },
     }

@@ -67,6 +67,12 @@ impl CommitError {
         }
     }
 
+    /// Whether it failed because the bucket takes nothing.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Self::NotStored { source, .. } if matches!(**source, BucketError::NoRoom { .. }))
+    }
+
     /// Whether the samples may be in the bucket all the same.
     #[must_use]
     pub fn may_be_stored(&self) -> bool {

@@ -14,7 +14,7 @@ use super::turn::{Place, Turn};
 use super::{CommitError, Shared};
 use crate::limits::MAX_SEGMENT_NAMES;
 use crate::put::{ConditionalPut, PutFailure};
-use crate::{FlushOutcome, PutCondition, PutId, SegmentKey, TailOffer, TailSink};
+use crate::{BucketError, FlushOutcome, PutCondition, PutId, SegmentKey, TailOffer, TailSink};
 
 pub(super) type Answer = Result<SegmentKey, CommitError>;
 
@@ -113,6 +113,9 @@ async fn store(shared: &Arc<Shared>, rows: BTreeMap<TenantId, Vec<MetricRows>>) 
                 offered = Offered::offer(&shared.tail, key, &partitions, place.turn().await);
             }
             Err(failure) => {
+                if matches!(failure, PutFailure::NotStored(BucketError::NoRoom { .. })) {
+                    shared.counters.had_no_room(shared.clock.monotonic());
+                }
                 offered.settle(FlushOutcome::Withdrawn);
                 return Err(commit_error(failure, key));
             }

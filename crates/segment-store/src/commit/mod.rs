@@ -93,6 +93,10 @@ pub struct GroupCommit {
     shared: Arc<Shared>,
 }
 
+/// For how long a bucket counts as one that takes nothing after it said so: several tries of clients that try again each
+/// second or so.
+const NO_ROOM_FOR: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 struct Shared {
     bucket: Arc<dyn Bucket>,
@@ -187,6 +191,14 @@ impl GroupCommit {
         }
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+    }
+
+    /// Whether writes fail because the bucket takes nothing. That is forgotten some seconds after the last one that failed, so that
+    /// somebody who keeps writes away for it finds out when there is room again.
+    #[must_use]
+    pub fn has_no_room(&self) -> bool {
+        let at = self.shared.counters.no_room_at();
+        at.is_some_and(|at| self.shared.clock.monotonic().saturating_sub(at) < NO_ROOM_FOR)
     }
 
     /// Figures since the start.

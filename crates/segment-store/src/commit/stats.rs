@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::put::PutCounters;
 
 /// Upper bounds of the buckets of [`GroupCommitStats::put_latency`], in milliseconds, inclusive; one more bucket follows.
@@ -51,6 +53,8 @@ pub(super) struct Counters {
     pub(super) names_taken: AtomicU64,
     put_latency: [AtomicU64; BUCKETS],
     put_latency_sum_us: AtomicU64,
+    /// When the bucket last had no room, on the monotonic clock, if nothing was stored since.
+    no_room_at: Mutex<Option<Duration>>,
 }
 
 impl Counters {
@@ -60,6 +64,15 @@ impl Counters {
         let bucket = PUT_LATENCY_BOUNDS_MS.partition_point(|&bound| took > Duration::from_millis(bound));
         add(&self.put_latency[bucket], 1);
         add(&self.put_latency_sum_us, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        *self.no_room_at.lock() = None;
+    }
+
+    pub(super) fn had_no_room(&self, now: Duration) {
+        *self.no_room_at.lock() = Some(now);
+    }
+
+    pub(super) fn no_room_at(&self) -> Option<Duration> {
+        *self.no_room_at.lock()
     }
 
     pub(super) fn snapshot(&self, flushes_in_flight: u64, pending_bytes: u64) -> GroupCommitStats {

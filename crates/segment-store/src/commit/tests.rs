@@ -135,6 +135,46 @@ impl Hook for Gate {
     }
 }
 
+/// Refuses puts while it is full.
+#[derive(Debug, Default)]
+struct Disk {
+    is_full: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Hook for Disk {
+    async fn before(&self, _: &dyn Bucket, request: Request<'_>) -> Result<(), BucketError> {
+        match request {
+            Request::Put { key } if self.is_full.load(Ordering::SeqCst) => Err(BucketError::NoRoom {
+                operation: crate::Operation::Put,
+                key: key.to_owned(),
+                source: "full".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_bucket_is_answered_at_once_and_known_until_it_takes_something_again() {
+    let disk = Arc::new(Hooked::new(Arc::new(MemoryBucket::default()), Disk::default()));
+    let setup = setup(Arc::clone(&disk) as _, GroupCommitSettings::default());
+    let full = |is_full| disk.is_full.store(is_full, Ordering::SeqCst);
+    full(true);
+    let started = tokio::time::Instant::now();
+    let error = setup.spawn("acme", "m", 1.0).await.unwrap().unwrap_err();
+    assert!(error.is_for_want_of_room() && error.is_retryable() && !error.may_be_stored(), "{error:?}");
+    assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
+    assert!(setup.commit.has_no_room());
+    tokio::time::sleep(NO_ROOM_FOR).await;
+    assert!(!setup.commit.has_no_room(), "somebody has to try whether there is room again");
+    setup.spawn("acme", "m", 1.0).await.unwrap().unwrap_err();
+    full(false);
+    assert!(setup.commit.has_no_room());
+    setup.spawn("acme", "m", 1.0).await.unwrap().unwrap();
+    assert!(!setup.commit.has_no_room());
+}
+
 /// Bytes that one request of [`Setup::spawn`] is charged with.
 fn request_bytes() -> usize {
     float_rows(&[("m", 1, 1.0)]).memory_bytes()
