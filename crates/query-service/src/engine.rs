@@ -318,9 +318,23 @@ impl QueryEngine {
             return Err(QueryError::Unavailable("the tenant's data is not served by this process"));
         }
         let mut caught_up = self.parts.caught_up.clone();
-        match tokio::time::timeout(deadline.left(), caught_up.wait_for(|caught_up| *caught_up)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(QueryError::Unavailable("the process is shutting down")),
+        let mut damaged = self.parts.segments.damaged_manifest();
+        let waiting = async {
+            tokio::select! {
+                biased;
+                caught_up = caught_up.wait_for(|caught_up| *caught_up) => match caught_up {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(QueryError::Unavailable("the process is shutting down")),
+                },
+                // It is the last thing that catching up waits for, and may be damaged for long.
+                Ok(damaged) = damaged.wait_for(Option::is_some) => match &*damaged {
+                    Some(key) => Err(QueryError::DamagedManifest { key: key.clone() }),
+                    None => Ok(()),
+                },
+            }
+        };
+        match tokio::time::timeout(deadline.left(), waiting).await {
+            Ok(waited) => waited?,
             Err(_) => return Err(deadline.error("waiting for stored data to be read after the start")),
         }
         let waiting = async {

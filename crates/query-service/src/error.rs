@@ -62,6 +62,15 @@ pub enum QueryError {
     /// The data cannot be had at the moment: ask again later.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// The manifest without which nobody knows what is stored cannot be read. To ask again is of no use before the operator
+    /// has put it right.
+    #[error(
+        "the manifest {key} is damaged: queries that need it are answered once the operator has restored it; the server's log says what is wrong with it"
+    )]
+    DamagedManifest {
+        /// Which one.
+        key: String,
+    },
     /// A bug.
     #[error("internal error")]
     Internal,
@@ -104,7 +113,8 @@ impl From<ReadError> for QueryError {
         tracing::error!(error = &error as &dyn std::error::Error, "a query's data could not be read");
         match error {
             ReadError::Gone(_) | ReadError::Bucket(_) => Self::Unavailable(READ_FAILED),
-            ReadError::Segment { .. } | ReadError::Manifest { .. } => {
+            ReadError::Manifest { key, .. } => Self::DamagedManifest { key },
+            ReadError::Segment { .. } => {
                 Self::Unavailable("stored data that the query needs is damaged; a shorter range may avoid it")
             }
             ReadError::TooManyObjects { .. } => {
@@ -140,7 +150,7 @@ pub enum Outcome {
     Timeout,
     /// [`QueryError::Canceled`].
     Canceled,
-    /// [`QueryError::Unavailable`].
+    /// [`QueryError::Unavailable`], [`QueryError::DamagedManifest`].
     Unavailable,
     /// [`QueryError::Internal`].
     Internal,
@@ -208,7 +218,7 @@ impl QueryError {
             Self::Execution(_) => (422, "execution", Outcome::Execution),
             Self::Timeout { .. } => (503, "timeout", Outcome::Timeout),
             Self::Canceled => (499, "canceled", Outcome::Canceled),
-            Self::Unavailable(_) => (503, "unavailable", Outcome::Unavailable),
+            Self::Unavailable(_) | Self::DamagedManifest { .. } => (503, "unavailable", Outcome::Unavailable),
             Self::Internal => (500, "internal", Outcome::Internal),
         };
         ErrorKind { status, error_type, outcome }

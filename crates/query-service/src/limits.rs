@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-/// Exemplars kept in memory for one series; older ones make room. What dashboards show beside a graph is fewer.
-pub const MAX_EXEMPLARS_A_SERIES: usize = 32;
 /// Metric families whose metadata is kept for one tenant; more are ignored. Large Prometheus servers have some 10,000.
 pub const MAX_METADATA_A_TENANT: usize = 100_000;
 /// Memory (bytes) of durable batches that wait for an earlier segment's flush to end. Beyond that they no longer wait, and
-/// the straggler counts as late when it comes: a sample that it shares with them by series and timestamp is then theirs.
+/// the straggler counts as late when it comes.
 pub const MAX_HELD_BYTES: usize = 64 << 20;
+/// Segments stay at hand for so long (ms, by their names) after they were folded: whether a late one loses against them can then be
+/// told. As long as most listings go back, plus what a round of them takes.
+pub const RECENT_MS: i64 = FOLLOW_OVERLAP_MS + 5_000;
+/// Memory (bytes) for them.
+pub const RECENT_BYTES: usize = 32 << 20;
+/// Memory (bytes) for late segments that stand apart from the series in memory; beyond that they are read from the bucket.
+pub const APART_BYTES: usize = 64 << 20;
 
 /// How often the listing of fresh segments is looked at: what another writer stored is visible after this time at the
 /// latest, for one LIST a second a shard, whatever the number of tenants.

@@ -10,12 +10,12 @@
 //! one. When it has reached its share of the memory budget, the next one begins, and when the budget is spent, the oldest
 //! one is dropped as a whole: its segments are then read from the bucket.
 //!
-//! **Which sample wins.** Of samples with equal series and timestamp the one of the later segment wins. Flushes of
-//! this process are folded in segment order, so that holds exactly for them. A segment of another writer, which the
-//! listing shows up to a second later, may be named before segments that are folded already; it then only adds what is
-//! not there. Once compacted, segment order decides.
+//! **Which sample wins.** Of samples with equal series and timestamp the one of the later segment wins, in whatever order segments
+//! come. Flushes of this process are folded in segment order. A segment of another writer, which the listing shows up to a
+//! second later, may be named before segments that are folded already: see [`order`]. Everything that is cold comes before
+//! the generations, and an older generation before a newer one; what would not fit in that order stands apart as cold, in memory.
 //!
-//! **Locks.** `Tail::flushes` (short) → a tenant's state → a generation's parts → a page of 64 series. Nothing is held
+//! **Locks.** `Tail::folding` → `Tail::flushes` (short) → a tenant's state → a generation's parts → a page of 64 series. Nothing is held
 //! while a query reads a series' samples but the lock of that page, for reading.
 
 mod cells;
@@ -24,13 +24,14 @@ mod decimal;
 mod generation;
 mod head;
 mod index;
+mod order;
 mod presence;
 mod provisional;
 mod select;
 mod selected;
 mod tenant;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,14 +41,14 @@ use telemetry::{Metadata, MetricBatch, TenantId};
 
 pub use generation::PartitionPlace;
 use generation::{Generation, Origin};
-use head::Arrival;
+use order::{Folding, Verdict};
 use provisional::Provisional;
 pub(crate) use provisional::batch_overlaps;
 pub(crate) use selected::{Having, Selected, for_each_name_set, for_each_series};
 pub(crate) use tenant::TenantView;
-use tenant::{Numbers, Stream, TenantTail};
+use tenant::{Apart, ColdPart, Numbers, Stream, TenantTail};
 
-use crate::limits::MAX_HELD_BYTES;
+use crate::limits::{APART_BYTES, MAX_HELD_BYTES};
 
 /// Numbers of the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +92,10 @@ pub struct Tail {
     numbers: Numbers,
     flushes: Mutex<Flushes>,
     /// Held by who folds, so that segments are folded one after the other.
-    folding: Mutex<()>,
+    folding: Mutex<Folding>,
     memory_bytes: AtomicUsize,
+    /// Memory of batches that stand apart.
+    apart_bytes: Arc<AtomicUsize>,
     damage: Mutex<Damage>,
     /// Segments up to here may be missing whatever the tenants' own state says.
     floor: Mutex<Option<SegmentKey>>,
@@ -133,7 +136,7 @@ struct Flush {
 
 impl Flushes {
     /// The next flush to be folded: durable, and no flush before it may still hold it up.
-    fn next_ready(&mut self) -> Option<(Flush, Arrival)> {
+    fn next_ready(&mut self) -> Option<Flush> {
         if self.held_bytes > MAX_HELD_BYTES {
             for flush in self.pending.values_mut().filter(|flush| !flush.is_durable) {
                 flush.holds_others = false;
@@ -143,9 +146,8 @@ impl Flushes {
         let segment = first.filter(|(_, flush)| flush.is_durable).map(|(segment, _)| *segment)?;
         let flush = self.pending.remove(&segment)?;
         self.held_bytes -= flush.bytes;
-        let arrival = if self.folded_up_to > Some(segment) { Arrival::Late } else { Arrival::InOrder };
         self.folded_up_to = self.folded_up_to.max(Some(segment));
-        Some((flush, arrival))
+        Some(flush)
     }
 }
 
@@ -192,14 +194,16 @@ impl Tail {
     /// Folds what is ready, unless somebody else is at it, who then does this, too.
     fn fold_ready(&self) {
         loop {
-            let Some(folding) = self.folding.try_lock() else { return };
+            let Some(mut folding) = self.folding.try_lock() else { return };
             loop {
                 let ready = self.flushes.lock().next_ready();
-                let Some((flush, arrival)) = ready else { break };
+                let Some(flush) = ready else { break };
                 for (tenant, generation, provisional) in flush.parts {
-                    self.fold(&tenant, &generation, &provisional, arrival);
+                    let part = (provisional.segment, &provisional.batch);
+                    self.fold(&mut folding, &tenant, part, Some((&generation, &provisional)));
                 }
             }
+            self.drop_doomed(&mut folding);
             drop(folding);
             // What became ready after the last look, and before the lock was free, would otherwise be left lying.
             let more = {
@@ -215,15 +219,64 @@ impl Tail {
         }
     }
 
+    /// Brings a tenant's part of a segment to where it belongs, unless that is where it is; `offered` is where it was visible
+    /// as provisional.
     fn fold(
         &self,
-        tenant: &TenantTail,
-        generation: &Arc<Generation>,
-        provisional: &Arc<Provisional>,
-        arrival: Arrival,
+        folding: &mut Folding,
+        tenant: &Arc<TenantTail>,
+        (segment, batch): (SegmentKey, &Arc<MetricBatch>),
+        offered: Option<(&Arc<Generation>, &Arc<Provisional>)>,
     ) {
-        tenant.add_metadata(provisional.segment, &provisional.batch.metadata);
-        let bytes = generation.fold(provisional, arrival);
+        tenant.add_metadata(segment, &batch.metadata);
+        let verdict = if tenant.newest().max(self.floor()) > Some(segment) {
+            let horizon = tenant.horizon().max(self.floor());
+            folding.judge(tenant, (segment, batch), horizon > Some(segment))
+        } else {
+            Verdict::Fold(HashSet::new())
+        };
+        match &verdict {
+            Verdict::Fold(lost) => return self.fold_in(folding, tenant, (segment, batch), offered, lost),
+            Verdict::StandApart => self.set_apart(tenant, segment, batch),
+            Verdict::Unknown => {
+                tracing::info!(%segment, "an earlier segment than others in memory came late: its tenant's data is read from the bucket");
+                self.set_apart(tenant, segment, batch);
+                let doomed = tenant.begin_anew(&self.numbers);
+                folding.doomed.extend(doomed.into_iter().map(|generation| (Arc::clone(tenant), generation)));
+            }
+        }
+        if let Some((offered_to, provisional)) = offered {
+            offered_to.remove(provisional);
+        }
+    }
+
+    /// Puts a part in the newest generation, which wins over all others.
+    fn fold_in(
+        &self,
+        folding: &mut Folding,
+        tenant: &Arc<TenantTail>,
+        (segment, batch): (SegmentKey, &Arc<MetricBatch>),
+        offered: Option<(&Arc<Generation>, &Arc<Provisional>)>,
+        lost: &HashSet<order::SamplePlace>,
+    ) {
+        let generation = tenant.open(Stream::Live, &self.numbers);
+        let bytes = match offered.filter(|(offered_to, _)| Arc::ptr_eq(offered_to, &generation)) {
+            Some((_, provisional)) => generation.fold(segment, batch, &provisional.ids, lost),
+            None => {
+                let (ids, bytes) = generation.resolve(batch, Origin::Elsewhere);
+                bytes + generation.fold(segment, batch, &ids, lost)
+            }
+        };
+        if let Some((offered_to, provisional)) = offered {
+            offered_to.remove(provisional);
+        }
+        tenant.note_folded(segment);
+        folding.note(segment, tenant, batch);
+        self.grow(tenant, &generation, bytes);
+    }
+
+    /// Notes that `generation` takes so much more memory, and sees to it that there is room.
+    fn grow(&self, tenant: &TenantTail, generation: &Arc<Generation>, bytes: usize) {
         self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
         if generation.is_full(&self.settings) {
             tenant.rotate(generation, &self.numbers);
@@ -233,14 +286,39 @@ impl Tail {
         }
     }
 
+    /// Has a part read among the cold ones, in its place.
+    fn set_apart(&self, tenant: &TenantTail, segment: SegmentKey, batch: &Arc<MetricBatch>) {
+        if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
+            let place = PartitionPlace { segment, min_time_ms, max_time_ms };
+            let apart = Apart::new(batch, &self.apart_bytes, APART_BYTES);
+            tenant.add_cold(ColdPart { place, apart });
+        }
+    }
+
+    /// Drops the generations that were given up, the oldest first, but for those where something is provisional and newer ones.
+    fn drop_doomed(&self, folding: &mut Folding) {
+        let mut waiting: Vec<Arc<TenantTail>> = Vec::new();
+        folding.doomed.retain(|(tenant, generation)| {
+            if generation.has_provisional() || waiting.iter().any(|other| Arc::ptr_eq(other, tenant)) {
+                waiting.push(Arc::clone(tenant));
+                return true;
+            }
+            if tenant.drop_generation(generation) {
+                self.memory_bytes.fetch_sub(generation.bytes(), Ordering::Relaxed);
+            }
+            false
+        });
+    }
+
     /// Drops generations until the budget holds: the oldest one of the tenant that holds most, again and again, so that a
     /// large tenant makes room for a small one and not the other way round. A generation with provisional batches
-    /// stays until the next time.
+    /// stays until the next time, and so do the newer ones, which must not come before it.
     fn make_room(&self) {
         let mut tenants: Vec<(usize, Arc<TenantTail>, Vec<Arc<Generation>>)> = Vec::new();
         for tenant in self.tenants.read().values() {
             let mut generations = tenant.generations();
-            generations.retain(|generation| !generation.has_provisional());
+            let droppable = generations.iter().take_while(|generation| !generation.has_provisional()).count();
+            generations.truncate(droppable);
             // The oldest one last, where it is taken from.
             generations.reverse();
             let bytes = generations.iter().map(|generation| generation.bytes()).sum();
@@ -281,7 +359,28 @@ impl Tail {
         if self.knows(&segment) {
             return;
         }
-        let partitions = partitions.into_iter().map(|(tenant, batch)| (tenant, Arc::new(batch))).collect();
+        let partitions: Vec<_> =
+            partitions.into_iter().map(|(tenant, batch)| (tenant, Arc::new(batch))).collect();
+        let mut folding = self.folding.lock();
+        folding.begin_keeping();
+        let is_late = {
+            let mut flushes = self.flushes.lock();
+            let is_late = flushes.folded_up_to > Some(segment);
+            if is_late && !flushes.known.insert(segment) {
+                return;
+            }
+            is_late
+        };
+        if is_late {
+            // At once: as provisional it would win over what comes after it.
+            for (tenant, batch) in &partitions {
+                let tenant = self.tenant_or_new(tenant);
+                self.fold(&mut folding, &tenant, (segment, batch), None);
+            }
+            drop(folding);
+            return self.fold_ready();
+        }
+        drop(folding);
         self.offer_from(Origin::Elsewhere, TailOffer { segment, partitions });
         self.settle(&segment, FlushOutcome::Durable);
     }
@@ -290,13 +389,15 @@ impl Tail {
     /// a segment. Queries go on reading it from the bucket until [`Self::show_backlog`]: with a part of the backlog in memory,
     /// later segments that are still cold would lose against earlier ones that are not.
     pub fn absorb_backlog(&self, segment: SegmentKey, partitions: Vec<(TenantId, MetricBatch)>) {
-        let folding = self.folding.lock();
+        let mut folding = self.folding.lock();
         for (tenant, batch) in partitions {
-            let tenant = self.tenant_or_new(&tenant);
-            let (generation, provisional) =
-                self.offer_part(&tenant, segment, Arc::new(batch), (Stream::Backlog, Origin::Elsewhere));
-            provisional.set_durable();
-            self.fold(&tenant, &generation, &provisional, Arrival::InOrder);
+            let (tenant, batch) = (self.tenant_or_new(&tenant), Arc::new(batch));
+            tenant.add_metadata(segment, &batch.metadata);
+            let generation = tenant.open(Stream::Backlog, &self.numbers);
+            let (ids, bytes) = generation.resolve(&batch, Origin::Elsewhere);
+            let bytes = bytes + generation.fold(segment, &batch, &ids, &HashSet::new());
+            folding.note(segment, &tenant, &batch);
+            self.grow(&tenant, &generation, bytes);
         }
         drop(folding);
         self.fold_ready();
@@ -305,7 +406,29 @@ impl Tail {
     /// Lets queries read from memory what [`Self::absorb_backlog`] took in.
     pub fn show_backlog(&self) {
         let tenants: Vec<Arc<TenantTail>> = self.tenants.read().values().cloned().collect();
-        tenants.iter().for_each(|tenant| tenant.show_backlog());
+        let mut folding = self.folding.lock();
+        for tenant in &tenants {
+            for given_up in tenant.drop_given_up_backlog() {
+                self.memory_bytes.fetch_sub(given_up.bytes(), Ordering::Relaxed);
+            }
+            for (segment, apart) in tenant.show_backlog() {
+                let horizon = tenant.horizon().max(self.floor());
+                match folding.judge(tenant, (segment, &apart.batch), horizon > Some(segment)) {
+                    Verdict::Fold(lost) => {
+                        self.fold_in(&mut folding, tenant, (segment, &apart.batch), None, &lost);
+                        tenant.remove_cold(segment);
+                    }
+                    Verdict::StandApart => {}
+                    Verdict::Unknown => {
+                        let doomed = tenant.begin_anew(&self.numbers);
+                        folding.doomed.extend(doomed.into_iter().map(|each| (Arc::clone(tenant), each)));
+                        break;
+                    }
+                }
+            }
+        }
+        drop(folding);
+        self.fold_ready();
     }
 
     fn offer_from(&self, origin: Origin, offer: TailOffer) {
@@ -345,7 +468,7 @@ impl Tail {
     ) {
         if self.flushes.lock().known.insert(segment) {
             for (tenant, place) in partitions {
-                self.tenant_or_new(&tenant).add_cold(place);
+                self.tenant_or_new(&tenant).add_cold(place.into());
             }
         }
     }
@@ -477,5 +600,7 @@ impl Tail {
     }
 }
 
+#[cfg(test)]
+mod order_tests;
 #[cfg(test)]
 mod tests;

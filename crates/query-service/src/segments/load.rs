@@ -57,6 +57,8 @@ struct Unit {
     what: What,
     /// Of a segment of the tenant.
     service: Option<Service>,
+    /// Of a fresh segment whose data is in memory all the same, in its place among the others.
+    held: Option<Arc<MetricBatch>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +91,7 @@ impl From<QueryError> for Stop {
 enum Prepared {
     /// It has nothing of the query.
     Nothing,
+    Held(Arc<MetricBatch>),
     Part {
         entry: PartitionEntry,
         decoded: Option<Arc<MetricBatch>>,
@@ -282,16 +285,18 @@ impl Segments {
         let is_in_memory =
             |first: SegmentKey, last: SegmentKey| Some(first) > horizon && Some(last) <= absorbed_to;
         let mut units = Vec::new();
-        for place in view.cold.iter().filter(|place| !shard.has_absorbed(&place.segment)) {
-            let key = place.segment.to_string().into();
-            let (first, last, what) = (place.segment, place.segment, What::Fresh(*place));
-            units.push(Unit { first, last, key, what, service: None });
+        for part in view.cold.iter().filter(|part| !shard.has_absorbed(&part.place.segment)) {
+            let key = part.place.segment.to_string().into();
+            let (first, last, what) = (part.place.segment, part.place.segment, What::Fresh(part.place));
+            let held = part.apart.as_ref().map(|apart| Arc::clone(&apart.batch));
+            units.push(Unit { first, last, key, what, service: None, held });
         }
         for merged in shard.merged.iter().filter(|merged| !manifest.has_absorbed(&merged.id)) {
             if !is_in_memory(merged.first, merged.last) {
                 let key = ShardManifest::merged_key(self.shard, &merged.id).into();
                 let what = What::Merged(merged.len);
-                units.push(Unit { first: merged.first, last: merged.last, key, what, service: None });
+                let (first, last) = (merged.first, merged.last);
+                units.push(Unit { first, last, key, what, service: None, held: None });
             }
         }
         let readings: Vec<Reading> = match &scope.needs {
@@ -312,7 +317,8 @@ impl Segments {
             if !is_in_memory(entry.first, entry.last) {
                 let key = TenantManifest::segment_key(tenant, &entry.id).into();
                 let what = What::Segment(entry.len, entry.index_start);
-                units.push(Unit { first: entry.first, last: entry.last, key, what, service: Some(service) });
+                let (first, last) = (entry.first, entry.last);
+                units.push(Unit { first, last, key, what, service: Some(service), held: None });
             }
         }
         units.sort_by(|a, b| (a.last, a.first, &a.key).cmp(&(b.last, b.first, &b.key)));
@@ -353,6 +359,9 @@ impl Segments {
         unit: &Unit,
         counting: &Counting,
     ) -> Result<Prepared, Stop> {
+        if let Some(held) = &unit.held {
+            return Ok(Prepared::Held(Arc::clone(held)));
+        }
         match unit.what {
             What::Fresh(place) => {
                 let object = FreshObject { key: place.segment, len: 0 };
@@ -479,6 +488,7 @@ impl Segments {
     ) -> Result<Option<Cold>, Stop> {
         match prepared {
             Prepared::Nothing => Ok(None),
+            Prepared::Held(batch) => Ok(Some(Cold::Batch(batch))),
             Prepared::Part { decoded: Some(batch), .. } => Ok(Some(Cold::Batch(batch))),
             Prepared::Part { entry, decoded: None } => {
                 let estimated_bytes = estimated_memory_bytes(&entry);

@@ -18,6 +18,7 @@ use segment_store::{
     read_fresh_partitions, read_manifest,
 };
 use telemetry::TenantId;
+use tokio::sync::watch;
 
 use crate::limits::{MAX_MISSED_SEGMENTS, MAX_TENANT_MANIFESTS, TENANT_MANIFEST_AGE};
 use crate::tail::Tail;
@@ -33,6 +34,8 @@ pub(super) struct Manifests {
     /// The etag of `current`; held by who reads a newer one.
     refreshing: tokio::sync::Mutex<Option<Etag>>,
     tenants: Mutex<HashMap<TenantId, Arc<Tenant>>>,
+    /// The key of the shard's manifest while that is damaged.
+    damaged: watch::Sender<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +77,13 @@ impl Manifests {
             current: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
             tenants: Mutex::default(),
+            damaged: watch::Sender::default(),
         }
+    }
+
+    /// The key of the shard's manifest while that is damaged.
+    pub(super) fn damaged(&self) -> watch::Receiver<Option<String>> {
+        self.damaged.subscribe()
     }
 
     pub(super) fn shard(&self) -> Arc<ShardManifest> {
@@ -106,7 +115,13 @@ impl Manifests {
     }
 
     async fn read_newer(&self, known: Option<&Etag>) -> Result<Option<(ShardManifest, Etag)>, ReadError> {
-        read_manifest(&*self.bucket, &ShardManifest::key(self.shard), known, ShardManifest::decode).await
+        let key = ShardManifest::key(self.shard);
+        let read = read_manifest(&*self.bucket, &key, known, ShardManifest::decode).await;
+        let is_damaged = matches!(read, Err(ReadError::Manifest { .. }));
+        if is_damaged || read.is_ok() {
+            self.damaged.send_replace(is_damaged.then_some(key));
+        }
+        read
     }
 
     /// Sees to it that everything that the tail claims to hold is in it: what came and was absorbed between two looks is read,

@@ -37,6 +37,7 @@ use parking_lot::Mutex;
 use segment_store::{Bucket, Clock, ReadError, SegmentKey, ShardId, ShardManifest};
 use storage_format::Footer;
 use telemetry::{MetricBatch, TenantId};
+use tokio::sync::watch;
 
 use crate::cache::PageCache;
 use crate::limits::{FETCHED_MEMORY_BYTES, MAX_DAMAGED_OBJECTS};
@@ -180,6 +181,12 @@ impl Segments {
             fetched_memory_bytes: self.memory.taken_bytes(),
             manifest_generation: self.manifests.shard().generation,
         }
+    }
+
+    /// The key of the shard's manifest while that is damaged.
+    #[must_use]
+    pub fn damaged_manifest(&self) -> watch::Receiver<Option<String>> {
+        self.manifests.damaged()
     }
 
     /// The tail beside it.

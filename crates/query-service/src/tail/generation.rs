@@ -1,6 +1,6 @@
 //! A generation: one tenant's data of a stretch of segments, in memory, dropped as a whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -12,10 +12,10 @@ use telemetry::MetricBatch;
 
 use super::TailSettings;
 use super::cells::Cells;
-use super::head::{Arrival, Head};
+use super::head::{Head, Held, Sample};
 use super::index::{Index, LabelIndex, LabelValue};
 use super::presence::Presence;
-use super::provisional::{Provisional, batch_overlaps, samples_of};
+use super::provisional::{Provisional, batch_overlaps, histograms_of, samples_of};
 use super::select::{names_its_values, select, select_within, series_at_most};
 use crate::limits::{BRIEF_PROVISIONAL_SERIES, BRIEF_SERIES};
 
@@ -156,10 +156,7 @@ impl Generation {
         batch: Arc<MetricBatch>,
         origin: Origin,
     ) -> (Arc<Provisional>, usize) {
-        let (ids, new_series, bytes) = self.resolve(&batch);
-        if origin == Origin::Elsewhere {
-            self.foreign.fetch_add(new_series, Ordering::Relaxed);
-        }
+        let (ids, bytes) = self.resolve(&batch, origin);
         let provisional = Arc::new(Provisional::new(segment, batch, ids));
         let mut all = self.provisional.write();
         let place = all.partition_point(|other| other.segment < segment);
@@ -167,9 +164,8 @@ impl Generation {
         (provisional, bytes)
     }
 
-    /// Ids of the batch's series; those that are unknown get one. Also how many these are, and the bytes of memory newly
-    /// held.
-    fn resolve(&self, batch: &MetricBatch) -> (Vec<u32>, u32, usize) {
+    /// Ids of the batch's series; those that are unknown get one. Also the bytes of memory newly held.
+    pub(super) fn resolve(&self, batch: &MetricBatch, origin: Origin) -> (Vec<u32>, usize) {
         let mut unknown: Vec<usize> = Vec::new();
         let mut ids: Vec<u32> = Vec::with_capacity(batch.series.len());
         {
@@ -198,27 +194,67 @@ impl Generation {
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.index_bytes.fetch_add(bytes, Ordering::Relaxed);
-        (ids, new_series, bytes)
+        if origin == Origin::Elsewhere {
+            self.foreign.fetch_add(new_series, Ordering::Relaxed);
+        }
+        (ids, bytes)
     }
 
-    /// Appends a batch to its series, where it was visible as provisional. Returns the bytes of memory newly held.
-    pub(super) fn fold(&self, provisional: &Arc<Provisional>, arrival: Arrival) -> usize {
+    /// Calls `each` with those samples of `batch` at the time of which something is held here: place of the series in the
+    /// batch, timestamp (ms), and what is held.
+    pub(super) fn compare(&self, batch: &MetricBatch, mut each: impl FnMut(usize, i64, Held)) {
+        let overlaps = |(min_ms, max_ms)| self.folded.lock().overlaps(min_ms, max_ms);
+        if !batch.time_range_ms().is_some_and(overlaps) {
+            return;
+        }
         let cells = self.index.read().cells().clone();
-        let batch = &provisional.batch;
+        for (place, series) in batch.series.iter().enumerate() {
+            let Some(id) = self.index.read().find(series) else { continue };
+            cells.read(id, |head| {
+                let mut compare = |timestamp_ms, sample: &Sample| match head.compare(timestamp_ms, sample) {
+                    Held::Nothing => {}
+                    held => each(place, timestamp_ms, held),
+                };
+                let (timestamps_ms, values) = batch.floats_of(place);
+                for (&at, &value) in timestamps_ms.iter().zip(values) {
+                    compare(at, &Sample::Float(value));
+                }
+                for (_, at, histogram) in histograms_of(batch, place) {
+                    compare(*at, &Sample::Histogram(Arc::clone(histogram)));
+                }
+            });
+        }
+    }
+
+    /// Appends a batch, whose series have these `ids` here, to its series, without the samples that are `lost`: place of the
+    /// series in the batch, and timestamp (ms). Returns the bytes of memory newly held.
+    pub(super) fn fold(
+        &self,
+        segment: SegmentKey,
+        batch: &MetricBatch,
+        ids: &[u32],
+        lost: &HashSet<(usize, i64)>,
+    ) -> usize {
+        let cells = self.index.read().cells().clone();
+        let is_lost = |place, at| !lost.is_empty() && lost.contains(&(place, at));
         let mut bytes = 0;
         let mut first_sampled = 0;
         let mut histograms = batch.histograms.iter().peekable();
         let mut exemplars = batch.exemplars.iter().peekable();
         let mut appender = cells.appender();
-        for (place, &id) in provisional.ids.iter().enumerate() {
+        for (place, &id) in ids.iter().enumerate() {
             let Some(head) = appender.head(id) else { continue };
             let was_empty = head.is_empty();
             let (timestamps_ms, values) = batch.floats_of(place);
             for (&timestamp_ms, &value) in timestamps_ms.iter().zip(values) {
-                bytes += head.push_float(timestamp_ms, value, arrival);
+                if !is_lost(place, timestamp_ms) {
+                    bytes += head.push_float(timestamp_ms, value);
+                }
             }
             while let Some((_, at, histogram)) = histograms.next_if(|next| next.0 as usize == place) {
-                bytes += head.push_histogram(*at, Arc::clone(histogram), arrival);
+                if !is_lost(place, *at) {
+                    bytes += head.push_histogram(*at, Arc::clone(histogram));
+                }
             }
             while let Some((_, exemplar)) = exemplars.next_if(|next| next.0 as usize == place) {
                 bytes += head.push_exemplar(exemplar);
@@ -227,13 +263,11 @@ impl Generation {
         }
         drop(appender);
         if let Some((min_time_ms, max_time_ms)) = batch.time_range_ms() {
-            let segment = provisional.segment;
             self.folded.lock().add(PartitionPlace { segment, min_time_ms, max_time_ms });
             bytes += size_of::<PartitionPlace>();
         }
         // After the time range, which is then never less than that of the samples of these series.
         self.sampled.fetch_add(first_sampled, Ordering::Release);
-        self.remove(provisional);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
     }

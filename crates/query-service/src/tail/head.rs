@@ -4,14 +4,13 @@
 //! (out-of-order samples, overwrites, native histograms) goes into a map beside them, and wins over the chunks at
 //! equal timestamps: it came later, since chunks only ever grow at their end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use promql::SeriesSamples;
 use telemetry::{Exemplar, Histogram};
 
 use super::chunk::{Chunk, FULL_SAMPLES, OpenChunk, Pushed};
-use crate::limits::MAX_EXEMPLARS_A_SERIES;
 use crate::samples::merge_newer;
 
 /// A sample on its way into a series.
@@ -21,13 +20,14 @@ pub(super) enum Sample {
     Histogram(Arc<Histogram>),
 }
 
-/// Where the segment of a sample stands among the segments that the series has samples of.
+/// What a series holds at the time of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// After all of them: the sample replaces another with the same timestamp.
-    InOrder,
-    /// Before some of them: a sample that is there with the same timestamp stays.
-    Late,
+pub(super) enum Held {
+    Nothing,
+    /// The same sample.
+    Same,
+    /// Another one.
+    Other,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +43,8 @@ pub(super) struct Head {
 struct Rest {
     sealed: Vec<Chunk>,
     beside: BTreeMap<i64, Sample>,
-    exemplars: VecDeque<Exemplar>,
+    /// Ascending by time, then labels.
+    exemplars: Vec<Exemplar>,
 }
 
 /// Memory of an entry of the side's map, node overhead included (bytes).
@@ -53,9 +54,9 @@ const SIDE_ENTRY_BYTES: usize = 40;
 pub(super) const HISTOGRAM_COST: u64 = 16;
 
 impl Head {
-    /// Adds a float. Returns the bytes of memory newly held.
+    /// Adds a float; it replaces another sample with its timestamp. Returns the bytes of memory newly held.
     #[inline]
-    pub(super) fn push_float(&mut self, timestamp_ms: i64, value: f64, arrival: Arrival) -> usize {
+    pub(super) fn push_float(&mut self, timestamp_ms: i64, value: f64) -> usize {
         let last_ms = self.last_float_ms();
         if last_ms.is_none_or(|last_ms| timestamp_ms > last_ms) && !self.is_beside(timestamp_ms) {
             return self.push_to_chunk(timestamp_ms, value);
@@ -63,21 +64,37 @@ impl Head {
         if last_ms == Some(timestamp_ms) && !self.has_beside && self.open.last_bits() == value.to_bits() {
             return 0;
         }
-        self.push_beside(timestamp_ms, Sample::Float(value), arrival)
+        self.push_beside(timestamp_ms, Sample::Float(value))
+    }
+
+    /// What is held at the time of a sample.
+    pub(super) fn compare(&self, timestamp_ms: i64, sample: &Sample) -> Held {
+        let is_after_floats = self.last_float_ms().is_none_or(|last_ms| timestamp_ms > last_ms);
+        if is_after_floats && !self.is_beside(timestamp_ms) {
+            return Held::Nothing;
+        }
+        let mut held = SeriesSamples::default();
+        self.read(timestamp_ms, timestamp_ms, &mut held);
+        let is_same = match sample {
+            Sample::Float(value) => held.values.first().map(|held| held.to_bits()) == Some(value.to_bits()),
+            Sample::Histogram(histogram) => {
+                held.histograms.first().is_some_and(|(_, held)| held == histogram)
+            }
+        };
+        match held.is_empty() {
+            true => Held::Nothing,
+            false if is_same => Held::Same,
+            false => Held::Other,
+        }
     }
 
     fn is_beside(&self, timestamp_ms: i64) -> bool {
         self.has_beside && self.rest.as_ref().is_some_and(|rest| rest.beside.contains_key(&timestamp_ms))
     }
 
-    /// Adds a native histogram. Returns the bytes of memory newly held.
-    pub(super) fn push_histogram(
-        &mut self,
-        timestamp_ms: i64,
-        histogram: Arc<Histogram>,
-        arrival: Arrival,
-    ) -> usize {
-        self.push_beside(timestamp_ms, Sample::Histogram(histogram), arrival)
+    /// Adds a native histogram; it replaces another sample with its timestamp. Returns the bytes of memory newly held.
+    pub(super) fn push_histogram(&mut self, timestamp_ms: i64, histogram: Arc<Histogram>) -> usize {
+        self.push_beside(timestamp_ms, Sample::Histogram(histogram))
     }
 
     /// Whether any sample is a native histogram.
@@ -86,18 +103,21 @@ impl Head {
         beside.is_some_and(|mut beside| beside.any(|sample| matches!(sample, Sample::Histogram(_))))
     }
 
-    /// Adds an exemplar unless it is there; the oldest ones make room. Returns the bytes of memory newly held.
+    /// Adds an exemplar unless it is there. Returns the bytes of memory newly held: like samples, exemplars stay as long as
+    /// their generation does.
     pub(super) fn push_exemplar(&mut self, exemplar: &Exemplar) -> usize {
         let exemplars = &mut self.rest.get_or_insert_default().exemplars;
-        if exemplars.contains(exemplar) {
+        let comes_before = |other: &Exemplar| {
+            (other.timestamp_ms, &other.labels) < (exemplar.timestamp_ms, &exemplar.labels)
+        };
+        let at = exemplars.partition_point(comes_before);
+        let at_same_place = exemplars[at..].iter().take_while(|other| {
+            (other.timestamp_ms, &other.labels) == (exemplar.timestamp_ms, &exemplar.labels)
+        });
+        if at_same_place.into_iter().any(|other| other == exemplar) {
             return 0;
         }
-        let at = exemplars.partition_point(|other| other.timestamp_ms <= exemplar.timestamp_ms);
         exemplars.insert(at, exemplar.clone());
-        if exemplars.len() > MAX_EXEMPLARS_A_SERIES {
-            exemplars.pop_front();
-            return 0;
-        }
         size_of::<Exemplar>() + exemplar.labels.memory_bytes()
     }
 
@@ -115,10 +135,7 @@ impl Head {
         }
     }
 
-    fn push_beside(&mut self, timestamp_ms: i64, sample: Sample, arrival: Arrival) -> usize {
-        if arrival == Arrival::Late && self.has_sample_at(timestamp_ms) {
-            return 0;
-        }
+    fn push_beside(&mut self, timestamp_ms: i64, sample: Sample) -> usize {
         let grown_bytes = SIDE_ENTRY_BYTES
             + match &sample {
                 Sample::Float(_) => 0,
@@ -129,12 +146,6 @@ impl Head {
             Some(_) => 0,
             None => grown_bytes,
         }
-    }
-
-    fn has_sample_at(&self, timestamp_ms: i64) -> bool {
-        let mut found = SeriesSamples::default();
-        self.read(timestamp_ms, timestamp_ms, &mut found);
-        !found.is_empty()
     }
 
     /// Whether there is no sample at all.
@@ -247,28 +258,42 @@ mod tests {
     }
 
     #[test]
-    fn later_segments_overwrite_and_late_ones_do_not() {
+    fn what_comes_later_overwrites() {
         let mut head = Head::default();
         assert!(!head.overlaps(i64::MIN, i64::MAX));
         for (at, value) in [(10, 1.0), (20, 2.0), (15, 1.5), (20, 2.5), (10, 1.0)] {
-            head.push_float(at, value, Arrival::InOrder);
+            head.push_float(at, value);
         }
         assert_eq!(read_all(&head), [(10, 1.0), (15, 1.5), (20, 2.5)]);
-        for (at, value) in [(10, 9.0), (15, 9.0), (20, 9.0), (12, 1.2), (30, 3.0)] {
-            head.push_float(at, value, Arrival::Late);
+    }
+
+    #[test]
+    fn a_sample_is_compared_with_what_is_held_at_its_time() {
+        let mut head = Head::default();
+        assert_eq!(head.compare(10, &Sample::Float(1.0)), Held::Nothing);
+        for (at, value) in [(10, f64::NAN), (30, 3.0), (20, 2.0)] {
+            head.push_float(at, value);
         }
-        assert_eq!(read_all(&head), [(10, 1.0), (12, 1.2), (15, 1.5), (20, 2.5), (30, 3.0)]);
+        let histogram = Arc::new(Histogram { sum: f64::NAN, ..Histogram::default() });
+        head.push_histogram(40, Arc::clone(&histogram));
+        let compared =
+            [(10, f64::NAN), (10, 1.0), (15, 1.0), (20, 2.0), (20, 3.0), (30, 3.0), (40, 1.0), (50, 1.0)]
+                .map(|(at, value)| head.compare(at, &Sample::Float(value)));
+        use Held::{Nothing, Other, Same};
+        assert_eq!(compared, [Same, Other, Nothing, Same, Other, Same, Other, Nothing]);
+        assert_eq!(head.compare(40, &Sample::Histogram(Arc::clone(&histogram))), Same);
+        assert_eq!(head.compare(30, &Sample::Histogram(histogram)), Other);
     }
 
     #[test]
     fn the_kind_of_a_sample_is_that_of_the_later_segment() {
         let mut head = Head::default();
         let histogram = Arc::new(Histogram::default());
-        head.push_float(10, 1.0, Arrival::InOrder);
-        head.push_histogram(10, Arc::clone(&histogram), Arrival::InOrder);
-        head.push_histogram(20, Arc::clone(&histogram), Arrival::InOrder);
-        head.push_float(20, 2.0, Arrival::InOrder);
-        head.push_histogram(30, histogram, Arrival::InOrder);
+        head.push_float(10, 1.0);
+        head.push_histogram(10, Arc::clone(&histogram));
+        head.push_histogram(20, Arc::clone(&histogram));
+        head.push_float(20, 2.0);
+        head.push_histogram(30, histogram);
         let mut out = SeriesSamples::default();
         head.read(0, 100, &mut out);
         assert_eq!((out.timestamps_ms, out.values), (vec![20], vec![2.0]));
@@ -278,8 +303,7 @@ mod tests {
     #[test]
     fn memory_of_a_series_with_few_samples_is_small() {
         let mut head = Head::default();
-        let bytes: usize =
-            (0..20).map(|i| head.push_float(i * 15_000, 1e6 + 15.0 * i as f64, Arrival::InOrder)).sum();
+        let bytes: usize = (0..20).map(|i| head.push_float(i * 15_000, 1e6 + 15.0 * i as f64)).sum();
         assert!(bytes <= 64, "{bytes}");
         assert!(size_of::<Head>() <= 104, "{}", size_of::<Head>());
     }

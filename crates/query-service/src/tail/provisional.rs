@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use promql::SeriesSamples;
 use segment_store::SegmentKey;
-use telemetry::MetricBatch;
+use telemetry::{Exemplar, MetricBatch};
 
 use super::head::HISTOGRAM_COST;
 
@@ -36,11 +36,7 @@ impl Provisional {
 
     /// Memory held while it waits, the shared series left out (bytes).
     pub(super) fn memory_bytes(&self) -> usize {
-        let batch = &self.batch;
-        let histograms: usize = batch.histograms.iter().map(|(_, _, h)| h.memory_bytes()).sum();
-        self.ids.len() * (size_of::<usize>() + 3 * size_of::<u32>())
-            + batch.values.len() * 2 * size_of::<f64>()
-            + histograms
+        self.ids.len() * 3 * size_of::<u32>() + memory_bytes_of(&self.batch)
     }
 
     /// Calls `each` with every id of the ascending `ids` that is in the batch, and its index there.
@@ -62,6 +58,17 @@ impl Provisional {
             }
         }
     }
+}
+
+/// Memory that `batch` holds, the shared series left out (bytes).
+pub(super) fn memory_bytes_of(batch: &MetricBatch) -> usize {
+    let histograms: usize = batch.histograms.iter().map(|(_, _, h)| h.memory_bytes()).sum();
+    let exemplars: usize =
+        batch.exemplars.iter().map(|(_, e)| size_of::<Exemplar>() + e.labels.memory_bytes()).sum();
+    batch.series.len() * size_of::<usize>()
+        + batch.values.len() * 2 * size_of::<f64>()
+        + histograms
+        + exemplars
 }
 
 /// Whether series `index` of `batch` has a sample from `start_ms` to `end_ms`.
@@ -95,7 +102,7 @@ pub(crate) fn read_batch(
     out.histograms.extend(histograms.map(|(_, at, histogram)| (*at, Arc::clone(histogram))));
 }
 
-fn histograms_of(batch: &MetricBatch, index: usize) -> &[(u32, i64, Arc<telemetry::Histogram>)] {
+pub(super) fn histograms_of(batch: &MetricBatch, index: usize) -> &[(u32, i64, Arc<telemetry::Histogram>)] {
     let index = index as u32;
     let from = batch.histograms.partition_point(|(series, _, _)| *series < index);
     let to = batch.histograms.partition_point(|(series, _, _)| *series <= index);
@@ -103,7 +110,7 @@ fn histograms_of(batch: &MetricBatch, index: usize) -> &[(u32, i64, Arc<telemetr
 }
 
 /// The exemplars of series `index` of `batch`, ascending by time.
-pub(crate) fn exemplars_of(batch: &MetricBatch, index: usize) -> &[(u32, telemetry::Exemplar)] {
+pub(crate) fn exemplars_of(batch: &MetricBatch, index: usize) -> &[(u32, Exemplar)] {
     let index = index as u32;
     let from = batch.exemplars.partition_point(|(series, _)| *series < index);
     let to = batch.exemplars.partition_point(|(series, _)| *series <= index);

@@ -78,7 +78,11 @@ fn insert(answer: &mut Answer, labels: &Labels, samples: &SeriesSamples) {
 type Bucket = BTreeMap<SegmentKey, BTreeMap<TenantId, Arc<MetricBatch>>>;
 
 fn cold_batches(bucket: &Bucket, tenant: &TenantId, view: &TenantView) -> Vec<Cold> {
-    view.cold.iter().map(|place| Cold::Batch(Arc::clone(&bucket[&place.segment][tenant]))).collect()
+    let batch = |part: &ColdPart| match &part.apart {
+        Some(apart) => Arc::clone(&apart.batch),
+        None => Arc::clone(&bucket[&part.place.segment][tenant]),
+    };
+    view.cold.iter().map(|part| Cold::Batch(batch(part))).collect()
 }
 
 fn read(
@@ -458,10 +462,10 @@ fn the_largest_tenant_makes_room() {
     let view = tail.view(&tenant(1), true, EVER.0, EVER.1);
     assert_eq!((view.generations.len(), view.cold.len()), (1, 0));
     let view = tail.view(&tenant(0), true, EVER.0, EVER.1);
-    assert!(view.cold.is_sorted_by(|a, b| a.segment < b.segment));
+    assert!(view.cold.is_sorted_by(|a, b| a.place.segment < b.place.segment));
     // Only partitions of the time asked for are read.
     let view = tail.view(&tenant(0), true, 3_000, 3_010);
-    assert_eq!(view.cold.iter().map(|place| place.segment).collect::<Vec<_>>(), [segment(3)]);
+    assert_eq!(view.cold.iter().map(|part| part.place.segment).collect::<Vec<_>>(), [segment(3)]);
 }
 
 #[test]
