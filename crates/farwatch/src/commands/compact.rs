@@ -8,7 +8,7 @@ use segment_store::{
 };
 use serde::Serialize;
 
-use super::storage::{SHARD, Storage, StorageError};
+use super::storage::{SHARD, Storage, StorageError, Use};
 use crate::cli::CompactArgs;
 
 /// Why data did not come to rest.
@@ -81,7 +81,7 @@ pub async fn run(
     progress: &mut dyn Write,
     out: &mut dyn Write,
 ) -> Result<(), CompactCommandError> {
-    let storage = Storage::open(&args.storage).await?;
+    let storage = Storage::open(&args.storage, Use::Change).await?;
     if storage.access().await?.is_none() {
         // Nobody is to be told when standard error has gone; the work goes on.
         let _ = writeln!(

@@ -1,5 +1,6 @@
 //! The data that a command works on: which bucket, and whether nobody else uses it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,32 +73,47 @@ pub enum StorageError {
     Randomness(#[source] std::io::Error),
 }
 
+/// What a command does with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It only reads, whoever else uses the bucket.
+    Read,
+    /// It changes what is stored, and does more when it is alone.
+    Change,
+}
+
 /// A bucket that was opened.
 pub(super) struct Storage {
     pub(super) bucket: Arc<dyn Bucket>,
     pub(super) clock: Arc<dyn Clock>,
     /// The data directory of the server that the bucket belongs to, if it was named.
     pub(super) data_dir: Option<PathBuf>,
-    /// Held when nobody else uses the bucket.
+    /// Held when nobody else uses the bucket, by who changes it.
     alone: Option<DataLock>,
+    /// Held by who reads, unless somebody has the data to itself.
+    _shared: Option<DataLock>,
 }
 
 impl Storage {
-    pub(super) async fn open(args: &StorageArgs) -> Result<Self, StorageError> {
+    pub(super) async fn open(args: &StorageArgs, to: Use) -> Result<Self, StorageError> {
         let (address, owned) = address(args)?;
         let endpoint = args.s3_endpoint.as_ref().map(|text| {
             ServerUrl::parse(text).map_err(|expected| StorageError::Endpoint { text: text.clone(), expected })
         });
         let endpoint = endpoint.transpose()?;
         let data_dir = args.data_dir.clone().or_else(|| owned.clone());
-        let alone = match owned {
-            Some(path) => DataLock::own(&path).map_err(|source| StorageError::Lock { path, source })?,
-            None => None,
+        let lock = |lock: fn(&Path) -> io::Result<Option<DataLock>>, path: &Path| {
+            lock(path).map_err(|source| StorageError::Lock { path: path.to_owned(), source })
+        };
+        let (alone, shared) = match (owned, to) {
+            (Some(path), Use::Change) => (lock(DataLock::own, &path)?, None),
+            (Some(path), Use::Read) => (None, lock(DataLock::share, &path)?),
+            (None, _) => (None, None),
         };
         let opened = bucket::open(&address, endpoint.as_ref().map(ServerUrl::as_str)).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let bucket = Arc::new(Retrying::new(opened, Arc::clone(&clock), &seed()?));
-        Ok(Self { bucket, clock, data_dir, alone })
+        Ok(Self { bucket, clock, data_dir, alone, _shared: shared })
     }
 
     /// Whether nobody else uses the bucket.

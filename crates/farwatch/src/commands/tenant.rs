@@ -8,7 +8,7 @@ use segment_store::compact::{CompactError, prove_deleted as prove};
 use super::account::show;
 use super::compact::{CompactCommandError, rest};
 use super::known::{self, Everybody, Known, KnownError};
-use super::storage::{SHARD, Storage, StorageError};
+use super::storage::{SHARD, Storage, StorageError, Use};
 use crate::cli::{ListTenantsArgs, TenantArgs};
 
 /// Why a tenant's data is not known to be deleted.
@@ -51,7 +51,7 @@ pub enum TenantError {
 /// # Errors
 /// [`TenantError`].
 pub async fn list(args: &ListTenantsArgs, out: &mut dyn Write) -> Result<(), TenantError> {
-    let storage = Storage::open(&args.records.storage).await?;
+    let storage = Storage::open(&args.records.storage, Use::Read).await?;
     let all = Everybody::look_up(&args.records, &storage).await?;
     let word = |is: bool| if is { "yes" } else { "no" };
     if args.which.json {
@@ -102,7 +102,7 @@ pub async fn delete(
     progress: &mut dyn Write,
     out: &mut dyn Write,
 ) -> Result<(), TenantError> {
-    let storage = Storage::open(&args.records.storage).await?;
+    let storage = Storage::open(&args.records.storage, Use::Change).await?;
     let mut tenant = known::find(&args.records, &storage, &args.tenant).await?;
     // Nobody is to be told when standard error has gone; the work goes on.
     let _ = writeln!(progress, "deleting all data of {tenant}");
@@ -124,7 +124,7 @@ pub async fn delete(
 /// # Errors
 /// [`TenantError`]; [`TenantError::Found`] when there is some.
 pub async fn prove_deleted(args: &TenantArgs, out: &mut dyn Write) -> Result<(), TenantError> {
-    let storage = Storage::open(&args.records.storage).await?;
+    let storage = Storage::open(&args.records.storage, Use::Read).await?;
     let tenant = known::find(&args.records, &storage, &args.tenant).await?;
     show_proof(&storage, &tenant, out).await
 }

@@ -14,7 +14,7 @@ use telemetry::TenantId;
 
 use super::known::{self, Everybody, KnownError};
 use super::query::{QueryError, seconds};
-use super::storage::{SHARD, Storage, StorageError};
+use super::storage::{SHARD, Storage, StorageError, Use};
 use crate::cli::UsageArgs;
 
 /// Why usage is not known.
@@ -87,7 +87,7 @@ fn read_hour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hour, D::Erro
 pub async fn run(args: &UsageArgs, out: &mut dyn Write) -> Result<(), UsageError> {
     let from = args.from.as_deref().map(hour).transpose()?;
     let to = args.to.as_deref().map(hour).transpose()?;
-    let storage = Storage::open(&args.records.storage).await?;
+    let storage = Storage::open(&args.records.storage, Use::Read).await?;
     let only = match &args.tenant {
         Some(wanted) => Some(known::find(&args.records, &storage, wanted).await?.id),
         None => None,

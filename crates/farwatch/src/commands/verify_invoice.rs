@@ -7,7 +7,7 @@ use control_plane::billing::{BillingError, InvoiceExport, Month, UsageRow, Verif
 
 use super::account::session::Session;
 use super::account::{AccountError, invoice};
-use super::storage::{Storage, StorageError};
+use super::storage::{Storage, StorageError, Use};
 use super::usage::{self, Usage, UsageError};
 use crate::cli::VerifyInvoiceArgs;
 use crate::serve::usage::quantities;
@@ -89,7 +89,7 @@ pub async fn run(
     let export: InvoiceExport = serde_json::from_value(export).map_err(format)?;
     let usage: Usage = match &args.ledger {
         Some(path) => parse(&path.display().to_string(), "`farwatch usage --json`", &read(path.clone())?)?,
-        None => usage::read(&*Storage::open(&args.storage).await?.bucket, None).await?,
+        None => usage::read(&*Storage::open(&args.storage, Use::Read).await?.bucket, None).await?,
     };
     let ledger: Vec<UsageRow> = rows(&usage);
     let found = export.verify(&ledger)?;

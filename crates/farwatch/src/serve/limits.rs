@@ -16,6 +16,12 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it may take to say so.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a server waits at its start for a command that has the data directory to itself.
+pub(crate) const DATA_DIR_WAIT: Duration = Duration::from_secs(20);
+
+/// How often it looks meanwhile.
+pub(crate) const DATA_DIR_RETRY: Duration = Duration::from_millis(250);
+
 /// Streams of one HTTP/2 connection at the same time.
 pub(crate) const MAX_STREAMS: u32 = 256;
 

@@ -32,7 +32,7 @@ use super::activity::{NameCounter, Reporter};
 use super::control::{self, Control, ControlError, ControlNews};
 use super::directory::{self, FirstKey, SetupParts};
 use super::leases::HttpLeases;
-use super::limits::{BACKGROUND_TIME, FLUSH_TIME};
+use super::limits::{BACKGROUND_TIME, DATA_DIR_RETRY, DATA_DIR_WAIT, FLUSH_TIME};
 use crate::bucket;
 use crate::config::Config;
 use crate::config::topics::BucketAddress;
@@ -145,7 +145,7 @@ impl Node {
         }
         std::fs::create_dir_all(&storage.data_dir)
             .map_err(|source| NodeError::DataDir { path: storage.data_dir.display().to_string(), source })?;
-        let data = share(&storage.data_dir)?;
+        let data = share(&storage.data_dir, &*clock).await?;
         let address = storage.bucket.clone().unwrap_or_else(|| own_bucket(&storage.data_dir));
         let opened = bucket::open(&address, storage.s3_endpoint.as_ref().map(ServerUrl::as_str)).await?;
         let bucket = Arc::new(Counted::new(opened));
@@ -317,13 +317,28 @@ impl Node {
     }
 }
 
-/// Uses the data directory beside other servers.
-fn share(data_dir: &Path) -> Result<DataLock, NodeError> {
+/// Uses the data directory beside other servers, as soon as no command has it to itself, if that is within
+/// [`DATA_DIR_WAIT`].
+async fn share(data_dir: &Path, clock: &dyn Clock) -> Result<DataLock, NodeError> {
     let path = data_dir.display().to_string();
-    match DataLock::share(data_dir) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => Err(NodeError::Busy { path }),
-        Err(source) => Err(NodeError::Lock { path, source }),
+    let deadline = clock.monotonic() + DATA_DIR_WAIT;
+    let mut is_waiting = false;
+    loop {
+        match DataLock::share(data_dir) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if clock.monotonic() >= deadline => return Err(NodeError::Busy { path }),
+            Ok(None) if !is_waiting => {
+                is_waiting = true;
+                tracing::warn!(
+                    path,
+                    wait_seconds = DATA_DIR_WAIT.as_secs(),
+                    "a command such as `farwatch compact --once` works on the data directory: waiting for it to end"
+                );
+            }
+            Ok(None) => {}
+            Err(source) => return Err(NodeError::Lock { path, source }),
+        }
+        tokio::time::sleep(DATA_DIR_RETRY).await;
     }
 }
 
