@@ -187,3 +187,26 @@ fn exists(path: &Path) -> Result<(), StorageError> {
 fn seed() -> Result<Seed, StorageError> {
     Seed::from_os().map_err(StorageError::Randomness)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_reads_needs_nobody_to_leave() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("bucket")).unwrap();
+        let args =
+            StorageArgs { data_dir: Some(directory.path().to_owned()), bucket: None, s3_endpoint: None };
+        let server = DataLock::share(directory.path()).unwrap().unwrap();
+        let reader = Storage::open(&args, Use::Read).await.unwrap();
+        assert!(!Storage::open(&args, Use::Change).await.unwrap().is_alone());
+        drop(server);
+        assert!(!Storage::open(&args, Use::Change).await.unwrap().is_alone(), "somebody reads");
+        assert!(DataLock::share(directory.path()).unwrap().is_some(), "a server can start");
+        drop(reader);
+        let alone = Storage::open(&args, Use::Change).await.unwrap();
+        assert!(alone.is_alone());
+        Storage::open(&args, Use::Read).await.unwrap();
+    }
+}
