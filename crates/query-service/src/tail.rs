@@ -436,7 +436,7 @@ impl Tail {
         let mut parts = Vec::with_capacity(partitions.len());
         for (tenant, batch) in partitions {
             let tenant = self.tenant_or_new(&tenant);
-            let (generation, provisional) = self.offer_part(&tenant, segment, batch, (Stream::Live, origin));
+            let (generation, provisional) = self.offer_part(&tenant, segment, batch, origin);
             parts.push((tenant, generation, provisional));
         }
         let bytes = parts.iter().map(|(_, _, provisional)| provisional.memory_bytes()).sum();
@@ -451,9 +451,9 @@ impl Tail {
         tenant: &TenantTail,
         segment: SegmentKey,
         batch: Arc<MetricBatch>,
-        (stream, origin): (Stream, Origin),
+        origin: Origin,
     ) -> (Arc<Generation>, Arc<Provisional>) {
-        tenant.with_open(stream, &self.numbers, |open| {
+        tenant.with_open(Stream::Live, &self.numbers, |open| {
             let (provisional, bytes) = open.offer(segment, batch, origin);
             self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
             (Arc::clone(open), provisional)
