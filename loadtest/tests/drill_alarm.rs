@@ -67,7 +67,7 @@ fn compact(args: &[String]) -> ExitCode {
     let samples = fake(&data_dir(args)).distinct_samples();
     let none: [&str; 0] = [];
     let stored = json!({
-        "samples": samples, "segments": 0, "fresh_objects": 0, "merged_objects": 0, "quarantined": none,
+        "samples": samples, "segments": 0, "thinned_segments": 0, "fresh_objects": 0, "merged_objects": 0, "quarantined": none,
     });
     println!("{}", json!({ "stored": stored }));
     ExitCode::SUCCESS

@@ -167,13 +167,23 @@ impl Default for CompactorSettings {
     }
 }
 
+/// What was read for the merge that was foreseen.
+///
+/// Others may have merged those fresh segments since. While they are named in the shard's manifest, that shows; but once they are
+/// deleted and forgotten, it shows only in how many have been: then what was read here must not be used.
+#[derive(Debug)]
+struct Ahead {
+    inputs: Inputs,
+    /// [`ShardManifest::swept`] before it was read.
+    swept: u64,
+}
+
 /// Compacts one shard, step by step.
 #[derive(Debug)]
 pub struct Compactor {
     context: Arc<Context>,
     footers: Footers,
-    /// What was read for the merge that was foreseen, if any.
-    ahead: Option<Inputs>,
+    ahead: Option<Ahead>,
     /// Tenants whose segments may be worth merging.
     tenants: BTreeSet<TenantId>,
     /// What failed for its own reasons, and is passed over until the next sweep.
@@ -348,8 +358,10 @@ impl Compactor {
     ) -> Result<Option<Step>, CompactError> {
         let context = Arc::clone(&self.context);
         let names: Vec<UnitName> = plan.inputs.iter().map(|unit| unit.name).collect();
-        let inputs = match self.ahead.take().filter(|ahead| ahead.are_of(&plan)) {
-            Some(ahead) => ahead,
+        let swept = shard.manifest.swept;
+        let ahead = self.ahead.take().filter(|ahead| ahead.swept == swept && ahead.inputs.are_of(&plan));
+        let inputs = match ahead {
+            Some(ahead) => ahead.inputs,
             None => Inputs::read(&context, plan).await?,
         };
         // The result takes the place of the last of them.
@@ -369,7 +381,7 @@ impl Compactor {
             }
         };
         let (step, ahead) = futures::join!(merge_fresh(&context, shard, inputs), ahead);
-        self.ahead = ahead;
+        self.ahead = ahead.map(|inputs| Ahead { inputs, swept });
         self.or_stuck(step, names.into_iter())
     }
 

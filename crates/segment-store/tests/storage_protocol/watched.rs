@@ -308,8 +308,8 @@ impl Watched {
             self.record.violation(Rule::FollowersAreTold, format!("epoch {}", after.epoch));
         }
         let swept: Vec<_> = before.absorbed.keys().filter(|key| !after.has_absorbed(key)).collect();
-        if after.swept - before.swept != swept.len() as u64 || after.swept_to < swept.last().map(|key| **key)
-        {
+        let counted = after.swept.checked_sub(before.swept);
+        if counted != Some(swept.len() as u64) || after.swept_to < swept.last().map(|key| **key) {
             let what = format!("{swept:?} left, swept were {} and are {}", before.swept, after.swept);
             self.record.violation(Rule::FollowersAreTold, what);
         }

@@ -243,6 +243,7 @@ impl World {
             put_time: Duration::from_secs(self.rng.random_range(2..30)),
             expire_interval: minutes(1),
             sweep_interval: minutes(self.rng.random_range(1..60)),
+            few_tenants: [0, 200][self.rng.random_range(0..2_usize)],
             ..CompactorSettings::default()
         };
         self.broken.settings(settings)
