@@ -15,7 +15,7 @@
 //! stored next may have a name before the newest known one, by as much as clocks differ and puts take, and a listing from the newest
 //! known name on would never show it. How far a listing goes back is a matter of how soon such a segment is seen, not whether: most
 //! go back some seconds, every tenth some minutes, every sixtieth to the beginning. Nothing that is acked waits for longer than that;
-//! and should compaction absorb it sooner, the shard's manifest names it, and it is read for that ([`Segments::refresh`]).
+//! and should compaction absorb it sooner, the shard's manifest names it, and it is read for that (`Segments::refresh`).
 //!
 //! Listings are worked through page by page; of the first one the names are held. What fails for a reason that may pass is
 //! tried again a second later, from where it got to.

@@ -12,7 +12,7 @@
 //!
 //! **Which sample wins.** Of samples with equal series and timestamp the one of the later segment wins, in whatever order segments
 //! come. Flushes of this process are folded in segment order. A segment of another writer, which the listing shows up to a
-//! second later, may be named before segments that are folded already: see [`order`]. Everything that is cold comes before
+//! second later, may be named before segments that are folded already: see `tail/order.rs`. Everything that is cold comes before
 //! the generations, and an older generation before a newer one; what would not fit in that order stands apart as cold, in memory.
 //!
 //! **Locks.** `Tail::folding` → `Tail::flushes` (short) → a tenant's state → a generation's parts → a page of 64 series. Nothing is held
