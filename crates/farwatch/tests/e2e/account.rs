@@ -10,6 +10,18 @@ use crate::harness::{Farwatch, eventually, now_ms, signup_token};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Waits until the data plane answers writes with `secret` so.
+async fn writes_become(server: &Farwatch, secret: &str, wanted: u16) {
+    eventually("the data plane to know", PATIENCE, async || {
+        let message = request([series(&[("__name__", "up")], &[(now_ms(), 1.0)])]);
+        match write_with_key(server, secret, &message).await.unwrap().0 {
+            found if found == wanted => Ok(()),
+            found => Err(found.to_string()),
+        }
+    })
+    .await;
+}
+
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -46,16 +58,7 @@ async fn a_customer_signs_up_and_manages_keys_and_limits_at_the_shell() {
     assert!(listed.contains(id) && !listed.contains(secret), "{listed}");
     assert_eq!(ada.json(&["keys", "list", "--tenant", "staging"])["keys"], serde_json::json!([]));
 
-    let becomes = async |wanted: u16| {
-        eventually("the data plane to know", PATIENCE, async || {
-            let message = request([series(&[("__name__", "up")], &[(now_ms(), 1.0)])]);
-            match write_with_key(&server, secret, &message).await.unwrap().0 {
-                found if found == wanted => Ok(()),
-                found => Err(found.to_string()),
-            }
-        })
-        .await;
-    };
+    let becomes = async |wanted| writes_become(&server, secret, wanted).await;
     becomes(204).await;
     let set = |limit| ada.done(&[&["quota", "set", limit], &production[..]].concat());
     set("active_series=5k");
@@ -149,16 +152,7 @@ async fn a_tenant_is_renamed_and_deleted_by_its_owner_and_its_data_by_who_runs_t
     assert!(ada.done(&["tenant", "list"]).contains("production"));
     let made = ada.json(&["keys", "create", "k", "--scope", "metrics:write"]);
     let secret = made["secret"].as_str().unwrap();
-    let becomes = async |wanted: u16| {
-        eventually("the data plane to know", PATIENCE, async || {
-            let message = request([series(&[("__name__", "up")], &[(now_ms(), 1.0)])]);
-            match write_with_key(&server, secret, &message).await.unwrap().0 {
-                found if found == wanted => Ok(()),
-                found => Err(found.to_string()),
-            }
-        })
-        .await;
-    };
+    let becomes = async |wanted| writes_become(&server, secret, wanted).await;
     becomes(204).await;
 
     let data_dir = server.data_dir();
